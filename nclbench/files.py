@@ -1,0 +1,82 @@
+"""Reading with guards and writing whole: regular files only, hashes, temporary file plus rename."""
+
+import hashlib
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nclbench.errors import InputError, MissingError
+
+
+def regular(path: Path) -> Path:
+    """The path, if it is a readable regular file. Pipes, devices and folders are refused without opening them."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise MissingError(f"{path}: no such file") from None
+    except OSError as error:
+        raise MissingError(f"{path}: {error.strerror}") from None
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{path}: not a regular file; give a file that can be read twice")
+    if not os.access(path, os.R_OK):
+        raise MissingError(f"{path}: no permission to read it")
+    return path
+
+
+def sha256(path: Path) -> str:
+    """The hex digest of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to; it takes the name only when the block ends well.
+
+    Whatever happens, `path` is either the old file or the complete new one.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.tmp-", dir=path.parent)
+    except OSError as error:
+        raise MissingError(f"{path}: cannot write here ({error.strerror})") from None
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    except OSError as error:
+        raise MissingError(f"{path}: could not be written ({error.strerror or error})") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 text whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def check_writable(path: Path) -> None:
+    """Fails early, before any work, where an output could not be written later."""
+    folder = path
+    while not folder.exists():
+        folder = folder.parent
+    if path.is_dir() or not folder.is_dir() and folder != path:
+        raise MissingError(f"{path}: not a place for a file")
+    if not os.access(folder, os.W_OK):
+        raise MissingError(f"{path}: no permission to write there")
+
+
+def printable(text: Any) -> str:
+    """Text from outside made safe for a terminal: control, escape and direction-changing characters become `\\ufffd`."""
+    return "".join(c if c.isprintable() or c == " " else "\ufffd" for c in str(text))

@@ -1,0 +1,133 @@
+"""What came out: flat, complete, JSON. Tables, comparisons and gates are made from this and nothing else."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy.typing as npt
+
+from nclbench.errors import InputError
+
+SCHEMA = "nclbench.results/1"
+Columns = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Value:
+    """One metric. low and high: 95 % interval; optimistic and pessimistic: the bounds over tie orders.
+
+    unit: "percent" (0..100), "rank" (1 is best) or "fraction". n: how many queries were averaged.
+    """
+
+    value: float
+    unit: str
+    n: int
+    optimistic: float
+    pessimistic: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The operator of a run. spec: canonical, without defaults; params: everything resolved.
+
+    fitted_on: nothing | test-queries | query-bank | item-bank | ...; transductive: it saw the test queries together.
+    unavailable: why there is no number, None otherwise.
+    """
+
+    spec: str
+    name: str
+    params: Mapping[str, Any]
+    fitted_on: str = "nothing"
+    transductive: bool = False
+    unavailable: str | None = None
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """How an iterative operator ended. marginal_error: mean over gallery items of |p/target - 1|."""
+
+    iterations: int
+    marginal_error: float
+    converged: bool
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One file, one operator, one direction. metrics is empty where the operator is unavailable or nothing is labelled."""
+
+    dataset: str
+    split: str
+    model: str
+    direction: str
+    protocol: str
+    operator: Applied
+    scorer: str
+    metrics: Mapping[str, Value]
+    signature: str
+    ties: Mapping[str, int] = field(default_factory=dict)
+    diagnostics: Mapping[str, Any] = field(default_factory=dict)
+    convergence: Convergence | None = None
+    oracle: bool = False
+    degenerate: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def selector(self) -> str:
+        """`t2v`, `v2t` or `v2t-videos`: how metrics of this run are named, as in `v2t-videos.R@1`."""
+        return f"{self.direction}-videos" if self.protocol == "videos" else self.direction
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Run":
+        given = dict(data)
+        given["operator"] = Applied(**given["operator"])
+        given["metrics"] = {name: Value(**value) for name, value in given["metrics"].items()}
+        if given.get("convergence") is not None:
+            given["convergence"] = Convergence(**given["convergence"])
+        return cls(**given)
+
+
+@dataclass(frozen=True)
+class Results:
+    """All runs of one call. queries and items hold one row an instance, a run and a direction (Parquet, not JSON)."""
+
+    runs: tuple[Run, ...]
+    inputs: tuple[Mapping[str, Any], ...] = ()
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    command: str = ""
+    warnings: tuple[str, ...] = ()
+    timing: Mapping[str, float] = field(default_factory=dict)
+    queries: Columns = field(default_factory=dict, repr=False)
+    items: Columns = field(default_factory=dict, repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for `json.dumps(..., allow_nan=False)`; the Parquet tables are left out."""
+        return {
+            "schema": SCHEMA,
+            "runs": [asdict(run) for run in self.runs],
+            "inputs": [dict(entry) for entry in self.inputs],
+            "environment": dict(self.environment),
+            "command": self.command,
+            "warnings": list(self.warnings),
+            "timing": dict(self.timing),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], where: str = "results") -> "Results":
+        """The inverse of `to_json`. Anything else is an InputError that names `where`."""
+        schema = data.get("schema") if isinstance(data, Mapping) else None
+        if schema != SCHEMA:
+            raise InputError(f"{where}: schema {schema!r}, expected {SCHEMA!r}; is this a results file of nclbench?")
+        try:
+            return cls(
+                runs=tuple(Run.from_json(run) for run in data["runs"]),
+                inputs=tuple(data["inputs"]),
+                environment=data["environment"],
+                command=data["command"],
+                warnings=tuple(data["warnings"]),
+                timing=data["timing"],
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{where}: damaged results file ({type(error).__name__}: {error})") from None
