@@ -1,0 +1,187 @@
+"""The only place that decides device, dtypes, tile sizes, memory and which process does what.
+
+Scores are float32 or better (half precision makes ties), sums are float64, counts are int64.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from nclbench.errors import MissingError, UsageError
+
+SCORES = torch.float32
+SUMS = torch.float64
+COUNTS = torch.int64
+FLAGS = torch.bool
+
+# u in the standard error bound of a length-D dot product, |fl(a.b) - a.b| <= D u / (1 - D u) |a||b| (Higham 2002, 3.1)
+SCORE_ROUNDOFF = float(torch.finfo(SCORES).eps) / 2
+SUM_ROUNDOFF = float(torch.finfo(SUMS).eps) / 2
+
+State = TypeVar("State")
+
+
+class Merging(Protocol[State]):
+    """What `Plan.agree` needs of a reducer."""
+
+    def merge(self, a: State, b: State) -> State: ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where and how to compute.
+
+    tile: rows and columns of a tile of S. memory: bytes that may be spent on keeping S (None: a quarter of what is
+    free). threads: intra-op threads.
+    """
+
+    device: str = "cpu"
+    tile: tuple[int, int] = (1024, 1024)
+    memory: int | None = None
+
+    @property
+    def world(self) -> int:
+        return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+    @property
+    def rank(self) -> int:
+        return dist.get_rank() if self.world > 1 else 0
+
+    def put(self, values: "np.ndarray[tuple[int, ...], np.dtype[np.generic]] | Tensor", dtype: torch.dtype) -> Tensor:
+        """The values on the plan's device. An array that already fits is not copied."""
+        if isinstance(values, np.ndarray):
+            with np.errstate(all="ignore"):
+                values = torch.from_numpy(np.ascontiguousarray(values) if values.flags.writeable else values.copy())
+        return values.to(self.device, dtype)
+
+    def indices(self, values: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]") -> Tensor:
+        return self.put(values, COUNTS)
+
+    def fits(self, shape: tuple[int, int]) -> bool:
+        """Whether a matrix of float64 sums of this shape may be kept, with room for one more of its kind."""
+        budget = self.memory if self.memory is not None else _free_memory(self.device) // 4
+        return 2 * 8 * shape[0] * shape[1] <= budget
+
+    def tiles(self, starts: tuple[Sequence[int], Sequence[int]], along: int = 0) -> Iterator[tuple[slice, slice]]:
+        """This process's share of the grid, whose cuts stand in `starts`; strips along axis `along` are dealt in turn."""
+        rows, columns = ([slice(a, b) for a, b in zip(cut[:-1], cut[1:], strict=True)] for cut in starts)
+        outer, inner = (rows, columns) if along == 0 else (columns, rows)
+        for number, strip in enumerate(outer):
+            if number % self.world == self.rank:
+                for other in inner:
+                    yield (strip, other) if along == 0 else (other, strip)
+
+    def cuts(self, length: int, axis: int, allowed: Sequence[int] | None = None, size: int | None = None) -> list[int]:
+        """Where to cut an axis of this length; only at `allowed` positions where those are given."""
+        step = size or self.tile[axis]
+        if allowed is None:
+            return [*range(0, length, step), length]
+        found = [0]
+        for position, following in zip(allowed, [*allowed[1:], length], strict=True):
+            if following - found[-1] > step and position > found[-1]:
+                found.append(position)
+        return [*found, length]
+
+    def strip(self, width: int) -> int:
+        """How many whole rows of this width make a strip for float64 work (about 8 MB, at most a tile's rows)."""
+        return int(max(1, min(self.tile[0], (1 << 20) // max(width, 1))))
+
+    def agree(self, reducer: "Merging[tuple[Tensor, ...]]", state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Folds the states of all processes in rank order, so that all end with the same one."""
+        if self.world == 1:
+            return state
+        parts = [gather(tensor) for tensor in state]
+        total = tuple(part[0] for part in parts)
+        for number in range(1, self.world):
+            total = reducer.merge(total, tuple(part[number] for part in parts))
+        return total
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum over all processes, added in rank order."""
+        if self.world == 1:
+            return values
+        parts = gather(values)
+        out = parts[0]
+        for part in parts[1:]:
+            out = out + part
+        return out
+
+
+def gather(values: Tensor) -> list[Tensor]:
+    """The tensor of every process, in rank order."""
+    parts = [torch.empty_like(values) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, values.contiguous())
+    return parts
+
+
+def choose(device: str = "auto", memory: str | int | None = None, threads: int | None = None) -> Plan:
+    """A plan from what the user typed. device: auto | cpu | cuda[:i] | mps; memory such as `4G`."""
+    if threads is not None:
+        if threads < 1:
+            raise UsageError(f"--threads is {threads}; it must be at least 1")
+        torch.set_num_threads(threads)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    return Plan(device=_device(device), memory=parse_bytes(memory))
+
+
+def _device(name: str) -> str:
+    kind = name.partition(":")[0]
+    if kind not in ("auto", "cpu", "cuda", "mps"):
+        raise UsageError(f"unknown device {name!r}; use auto, cpu, cuda, cuda:1 or mps")
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise MissingError("device cuda: no CUDA device can be used here; use --device cpu")
+    if kind == "cuda":
+        index = name.partition(":")[2] or "0"
+        if not index.isdigit() or int(index) >= torch.cuda.device_count():
+            raise MissingError(f"device {name}: there are {torch.cuda.device_count()} CUDA devices")
+    if kind == "mps":
+        raise MissingError("device mps: it has no float64, which the definition of a score needs; use --device cpu")
+    return name
+
+
+def parse_bytes(text: str | int | None) -> int | None:
+    """`300M`, `4G`, `1.5G` or a number of bytes."""
+    if text is None or isinstance(text, int):
+        return text
+    units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+    plain = text.strip().upper().removesuffix("B").removesuffix("I")
+    factor = units.get(plain[-1:], 1)
+    try:
+        value = float(plain[:-1] if factor > 1 else plain)
+    except ValueError:
+        raise UsageError(f"cannot read memory {text!r}; write for example 4G or 300M") from None
+    if not 0 < value < float("inf"):
+        raise UsageError(f"memory {text!r} must be a positive amount")
+    return int(value * factor)
+
+
+def _free_memory(device: str) -> int:
+    if device.startswith("cuda"):
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) << 10
+    except OSError:
+        pass
+    return 4 << 30
+
+
+def describe(plan: Plan) -> dict[str, object]:
+    """What stands in a result's `environment` about the machine."""
+    device = torch.cuda.get_device_name(plan.device) if plan.device.startswith("cuda") else plan.device
+    return {
+        "torch": str(torch.__version__),
+        "device": device,
+        "dtype": str(SCORES).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "processes": plan.world,
+    }
