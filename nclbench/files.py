@@ -78,5 +78,5 @@ def check_writable(path: Path) -> None:
 
 
 def printable(text: Any) -> str:
-    """Text from outside made safe for a terminal: control, escape and direction-changing characters become `\\ufffd`."""
+    """Text from outside made safe for a terminal: control, escape and direction characters become `\\ufffd`."""
     return "".join(c if c.isprintable() or c == " " else "\ufffd" for c in str(text))

@@ -3,11 +3,12 @@
 Scores are float32 or better (half precision makes ties), sums are float64, counts are int64.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -32,17 +33,22 @@ class Merging(Protocol[State]):
     def merge(self, a: State, b: State) -> State: ...
 
 
+def _silent(stage: str, done: float, total: float) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Plan:
     """Where and how to compute.
 
     tile: rows and columns of a tile of S. memory: bytes that may be spent on keeping S (None: a quarter of what is
-    free). threads: intra-op threads.
+    free). report: called with (stage, done, total) as work goes on.
     """
 
     device: str = "cpu"
     tile: tuple[int, int] = (1024, 1024)
     memory: int | None = None
+    report: Callable[[str, float, float], None] = _silent
 
     @property
     def world(self) -> int:
@@ -52,14 +58,13 @@ class Plan:
     def rank(self) -> int:
         return dist.get_rank() if self.world > 1 else 0
 
-    def put(self, values: "np.ndarray[tuple[int, ...], np.dtype[np.generic]] | Tensor", dtype: torch.dtype) -> Tensor:
+    def put(self, values: "npt.NDArray[Any] | Tensor", dtype: torch.dtype) -> Tensor:
         """The values on the plan's device. An array that already fits is not copied."""
         if isinstance(values, np.ndarray):
-            with np.errstate(all="ignore"):
-                values = torch.from_numpy(np.ascontiguousarray(values) if values.flags.writeable else values.copy())
+            values = torch.from_numpy(np.ascontiguousarray(values) if values.flags.writeable else values.copy())
         return values.to(self.device, dtype)
 
-    def indices(self, values: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]") -> Tensor:
+    def indices(self, values: npt.NDArray[np.int64]) -> Tensor:
         return self.put(values, COUNTS)
 
     def fits(self, shape: tuple[int, int]) -> bool:
@@ -68,7 +73,7 @@ class Plan:
         return 2 * 8 * shape[0] * shape[1] <= budget
 
     def tiles(self, starts: tuple[Sequence[int], Sequence[int]], along: int = 0) -> Iterator[tuple[slice, slice]]:
-        """This process's share of the grid, whose cuts stand in `starts`; strips along axis `along` are dealt in turn."""
+        """This process's share of the grid cut at `starts`; strips along axis `along` are dealt in turn."""
         rows, columns = ([slice(a, b) for a, b in zip(cut[:-1], cut[1:], strict=True)] for cut in starts)
         outer, inner = (rows, columns) if along == 0 else (columns, rows)
         for number, strip in enumerate(outer):
@@ -119,14 +124,19 @@ def gather(values: Tensor) -> list[Tensor]:
     return parts
 
 
-def choose(device: str = "auto", memory: str | int | None = None, threads: int | None = None) -> Plan:
+def choose(
+    device: str = "auto",
+    memory: str | int | None = None,
+    threads: int | None = None,
+    report: Callable[[str, float, float], None] = _silent,
+) -> Plan:
     """A plan from what the user typed. device: auto | cpu | cuda[:i] | mps; memory such as `4G`."""
     if threads is not None:
         if threads < 1:
             raise UsageError(f"--threads is {threads}; it must be at least 1")
         torch.set_num_threads(threads)
     torch.backends.cuda.matmul.allow_tf32 = False
-    return Plan(device=_device(device), memory=parse_bytes(memory))
+    return Plan(device=_device(device), memory=parse_bytes(memory), report=report)
 
 
 def _device(name: str) -> str:

@@ -56,7 +56,7 @@ class Relevance:
         q, i = np.asarray(query, dtype=np.int64), np.asarray(item, dtype=np.int64)
         g = np.ones(len(q)) if gain is None else np.asarray(gain, dtype=np.float64)
         if not len(q) == len(i) == len(g):
-            raise InputError(f"relevance has {len(q)} queries, {len(i)} items and {len(g)} grades; give one of each per pair")
+            raise InputError(f"relevance has {len(q)} queries, {len(i)} items, {len(g)} grades; give one each per pair")
         if not np.isfinite(g).all() or (g <= 0).any():
             row = int(np.flatnonzero(~np.isfinite(g) | (g <= 0))[0])
             raise InputError(f"relevance grade {g[row]} of pair {row} is not positive; leave irrelevant pairs out")
@@ -64,7 +64,7 @@ class Relevance:
         q, i, g = q[order], i[order], g[order]
         twice = np.flatnonzero((np.diff(q) == 0) & (np.diff(i) == 0))
         if len(twice):
-            raise InputError(f"relevance names query {q[twice[0]]} with item {i[twice[0]]} twice; keep one grade a pair")
+            raise InputError(f"relevance names query {q[twice[0]]} with item {i[twice[0]]} twice; keep one grade")
         return cls(q, i, g)
 
     @classmethod
@@ -118,6 +118,28 @@ class Problem:
 
     def __post_init__(self) -> None:
         _check(self)
+
+    def in_query_order(self, order: Integers) -> "Problem":
+        """The same problem with its queries in another order, (N,) positions."""
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        side, relevance = self.queries, self.relevance
+        queries = Embeddings(
+            ids=subset(side.ids, order),
+            vectors=None if side.vectors is None else side.vectors[order],
+            captions=None if side.captions is None else subset(side.captions, order),
+            weight=None if side.weight is None else side.weight[order],
+            origin=side.origin,
+        )
+        scores = dict(self.scores)
+        for (rows, columns), matrix in self.scores.items():
+            if rows == "queries":
+                scores[rows, columns] = matrix[order]
+            elif columns == "queries":
+                scores[rows, columns] = matrix[:, order]
+        if relevance is not None:
+            relevance = Relevance.of(place[relevance.query], relevance.item, relevance.gain)
+        return replace(self, queries=queries, relevance=relevance, scores=scores)
 
     def role(self, name: str) -> Embeddings | None:
         found: Embeddings | None = getattr(self, name)

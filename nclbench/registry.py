@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_
 from nclbench.errors import UsageError, nearest
 
 T = TypeVar("T")
+C = TypeVar("C")
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 _WORD = re.compile(r"[A-Za-z_./~-][A-Za-z0-9_./~-]*\Z")
 _INTEGER = re.compile(r"[+-]?\d+\Z")
@@ -35,14 +36,14 @@ class Registry(Generic[T]):
         self._classes: dict[str, type[T]] = {}
         self._loaded = False
 
-    def register(self, name: str) -> Callable[[type[T]], type[T]]:
+    def register(self, name: str) -> Callable[[type[C]], type[C]]:
         """Class decorator. The class is a frozen dataclass of its parameters; it gets `name`."""
 
-        def keep(cls: type[T]) -> type[T]:
+        def keep(cls: type[C]) -> type[C]:
             if not _NAME.match(name) or name in self._classes or name in self.aliases:
                 raise ValueError(f"{self.kind} {name!r} is taken, or is not a plain word")
             cls.name = name  # type: ignore[attr-defined]
-            self._classes[name] = cls
+            self._classes[name] = cls  # type: ignore[assignment]
             return cls
 
         return keep

@@ -1,9 +1,10 @@
 """What came out: flat, complete, JSON. Tables, comparisons and gates are made from this and nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from nclbench.errors import InputError
@@ -56,7 +57,7 @@ class Convergence:
 
 @dataclass(frozen=True)
 class Run:
-    """One file, one operator, one direction. metrics is empty where the operator is unavailable or nothing is labelled."""
+    """One file, one operator, one direction. metrics is empty where the operator is unavailable or labels are."""
 
     dataset: str
     split: str
@@ -115,6 +116,28 @@ class Results:
         }
 
     @classmethod
+    def joined(cls, parts: Sequence["Results"]) -> "Results":
+        """Several calls as one: runs and tables in order, the environment of the first."""
+        first = parts[0]
+        if len(parts) == 1:
+            return first
+        inputs = {(entry["role"], entry["path"]): entry for part in parts for entry in part.inputs}
+        timing: dict[str, float] = {}
+        for part in parts:
+            for stage, seconds in part.timing.items():
+                timing[stage] = timing.get(stage, 0.0) + seconds
+        return cls(
+            runs=tuple(run for part in parts for run in part.runs),
+            inputs=tuple(inputs.values()),
+            environment=first.environment,
+            command=first.command,
+            warnings=tuple(dict.fromkeys(text for part in parts for text in part.warnings)),
+            timing=timing,
+            queries=stacked([part.queries for part in parts]),
+            items=stacked([part.items for part in parts]),
+        )
+
+    @classmethod
     def from_json(cls, data: Mapping[str, Any], where: str = "results") -> "Results":
         """The inverse of `to_json`. Anything else is an InputError that names `where`."""
         schema = data.get("schema") if isinstance(data, Mapping) else None
@@ -131,3 +154,9 @@ class Results:
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{where}: damaged results file ({type(error).__name__}: {error})") from None
+
+
+def stacked(tables: Sequence[Columns]) -> dict[str, npt.NDArray[Any]]:
+    """Tables of the same columns, one below the other."""
+    filled = [table for table in tables if table]
+    return {name: np.concatenate([table[name] for table in filled]) for name in (filled[0] if filled else ())}

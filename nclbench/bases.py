@@ -1,0 +1,121 @@
+"""Where tiles of S come from: a stored matrix, or embeddings and a scorer. Both define the score of every pair."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nclbench.plan import COUNTS, SCORES, SUMS, Plan
+from nclbench.problem import Floats
+
+Rows = slice | Tensor
+_PAIR_BYTES = 16 << 20
+_MANY = 1 << 16
+
+
+class Scoring(Protocol):
+    """What `Embedded` needs of a scorer; see `nclbench.scorers`."""
+
+    def tile(self, queries: Tensor, items: Tensor) -> Tensor: ...
+    def fine(self, queries: Tensor, items: Tensor) -> Tensor: ...
+    def pairs(self, queries: Tensor, items: Tensor) -> Tensor: ...
+    def error(self, queries: Tensor, items: Tensor) -> float: ...
+    def largest(self, queries: Tensor, items: Tensor) -> float: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A ready score matrix (N, M), in memory or mapped from a file. The score of a pair is its stored value."""
+
+    matrix: Floats
+    plan: Plan
+    error: float = 0.0
+
+    @cached_property
+    def largest(self) -> float:
+        chunks = (np.abs(self.matrix[start : start + 1024]).max() for start in range(0, len(self.matrix), 1024))
+        return float(max(chunks))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.matrix.shape[0], self.matrix.shape[1]
+
+    def tile(self, rows: Rows, columns: Rows) -> Tensor:
+        """In the precision of the file, so that nothing is rounded."""
+        block = self.matrix[_index(rows)][:, _index(columns)]
+        return self.plan.put(block, SUMS if block.dtype == np.float64 else SCORES)
+
+    def fine(self, rows: Rows, columns: Rows) -> Tensor:
+        return self.tile(rows, columns).to(SUMS)
+
+    def exact(self, query: Tensor, item: Tensor) -> Tensor:
+        """(P,), (P,) positions -> (P,) float64."""
+        return self.plan.put(self.matrix[query.cpu().numpy(), item.cpu().numpy()], SUMS)
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """Scores recomputed from prepared vectors (N, D) and (M, D), tile by tile: S is never held."""
+
+    queries: Tensor
+    items: Tensor
+    scorer: Scoring
+    plan: Plan
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.queries), len(self.items)
+
+    @cached_property
+    def error(self) -> float:
+        return self.scorer.error(self.queries, self.items)
+
+    @property
+    def largest(self) -> float:
+        return self.scorer.largest(self.queries, self.items)
+
+    def tile(self, rows: Rows, columns: Rows) -> Tensor:
+        return self.scorer.tile(self.queries[rows], self.items[columns])
+
+    def fine(self, rows: Rows, columns: Rows) -> Tensor:
+        return self.scorer.fine(self.queries[rows], self.items[columns])
+
+    def exact(self, query: Tensor, item: Tensor) -> Tensor:
+        """(P,), (P,) positions -> (P,) float64 by the definition. Pairs of repeated vectors are scored once."""
+        if len(query) > _MANY:
+            key = self._first_query[query] * self.shape[1] + self._first_item[item]
+            key, where = torch.unique(key, return_inverse=True)
+            return self._pairs(key // self.shape[1], key % self.shape[1])[where]
+        return self._pairs(query, item)
+
+    def _pairs(self, query: Tensor, item: Tensor) -> Tensor:
+        step = max(1, _PAIR_BYTES // (3 * 8 * self.queries[0].numel()))
+        out = torch.empty(len(query), dtype=SUMS, device=self.queries.device)
+        for start in range(0, len(query), step):
+            part = slice(start, start + step)
+            out[part] = self.scorer.pairs(self.queries[query[part]], self.items[item[part]])
+        return out
+
+    @cached_property
+    def _first_query(self) -> Tensor:
+        return _first_alike(self.queries)
+
+    @cached_property
+    def _first_item(self) -> Tensor:
+        return _first_alike(self.items)
+
+
+def _first_alike(vectors: Tensor) -> Tensor:
+    """(N,) position of the first row with the same bytes."""
+    seen: dict[bytes, int] = {}
+    rows = vectors.cpu().numpy()
+    first = [seen.setdefault(blake2b(row.tobytes(), digest_size=16).digest(), n) for n, row in enumerate(rows)]
+    return torch.tensor(first, dtype=COUNTS, device=vectors.device)
+
+
+def _index(rows: Rows) -> Any:
+    return rows if isinstance(rows, slice) else rows.cpu().numpy()

@@ -1,0 +1,222 @@
+"""One run: fit every operator in every direction, rank them all in one pass over the scores, measure, and say how."""
+
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from nclbench import __version__, instances
+from nclbench.errors import ConvergenceError, NotAvailable, UsageError, nearest
+from nclbench.metrics import Named, check_ties, measure, parse
+from nclbench.metrics.blocks import Blocks
+from nclbench.operators import Fitted, Operator, operators
+from nclbench.plan import Plan, choose, describe
+from nclbench.problem import Integers, Problem
+from nclbench.protocols import Protocols
+from nclbench.ranking import Ranking, rank
+from nclbench.registry import show
+from nclbench.results import Applied, Results, Run, Value, stacked
+from nclbench.significance import interval
+from nclbench.stamps import cautions, signature
+from nclbench.views import Bases, Views
+
+DEFAULT_METRICS = ("R@1", "R@5", "R@10", "R@50", "recall@10", "MdR", "MnR", "MRR", "mAP", "nDCG@10", "Rsum")
+DIRECTIONS = ("both", "t2v", "v2t")
+TOP = 10
+
+
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """An operator fitted in one direction; unavailable says why it could not be. views: what it looked at."""
+
+    operator: Operator
+    views: Views
+    fitted: Fitted | None
+    unavailable: str | None
+
+
+def evaluate(
+    problem: Problem,
+    normalize: Sequence[str | Operator] = (),
+    *,
+    metrics: Sequence[str] | None = None,
+    direction: str = "both",
+    ties: str = "expected",
+    reference: bool = True,
+    strict: bool = False,
+    seed: int = 0,
+    plan: Plan | None = None,
+) -> Results:
+    """The raw row (unless `reference` is false) and one row an operator, in each direction.
+
+    metrics: names such as `R@10`; all standard ones if None. ties: see `nclbench.metrics`. strict: an operator that
+    does not converge or cannot be applied is an error. Never changes the problem. Raises NclbenchError.
+    """
+    began = time.perf_counter()
+    names = _names(metrics, ties)
+    if direction not in DIRECTIONS:
+        raise UsageError(f"unknown direction {direction!r}{nearest(direction, DIRECTIONS)}")
+    chosen = [operators.parse(spec) if isinstance(spec, str) else spec for spec in normalize]
+    raw = operators.parse("none")
+    chosen = ([raw] if reference else []) + [each for each in chosen if each != raw or not reference]
+    plan = plan or choose()
+
+    protocols = Protocols.of(problem)
+    bases = Bases(protocols.problem, plan)
+    rows = [
+        _fit(operator, Views(bases, reverse), strict)
+        for reverse in (False, True)
+        if direction in ("both", "v2t" if reverse else "t2v")
+        for operator in chosen
+    ]
+    fitted = time.perf_counter()
+    asked = [(row, protocol) for row in rows for protocol in protocols.names(row.views.reverse)]
+    rankings = iter(
+        rank(
+            [
+                protocols.request(protocol, row.views.view("queries", "items"), row.fitted.map, TOP)
+                for row, protocol in asked
+                if row.fitted is not None
+            ]
+        )
+    )
+    found = [(row, protocol, next(rankings) if row.fitted else None) for row, protocol in asked]
+    ranked = time.perf_counter()
+
+    runs, queries, items = [], [], []
+    raw_top = {row.views.reverse: r.top for row, _, r in found if r is not None and row.operator == raw}
+    for row, protocol, ranking in found:
+        run = _run(problem, row, protocol, ranking, names, ties, seed, raw_top.get(row.views.reverse))
+        runs.append(run)
+        if ranking is not None:
+            blocks = Blocks.of(ranking.query, ranking.above, ranking.tied, ranking.gain) if len(ranking.query) else None
+            order = (None, protocols.order) if row.views.reverse else (protocols.order, None)
+            queries.append(instances.queries(run, row.views, ranking, blocks, order[0]))
+            if protocol != "videos":
+                bias = None if row.fitted is None or row.fitted.map is None else row.fitted.map.bias_values
+                items.append(instances.items(run, row.views, ranking, bias, order[1]))
+    ended = time.perf_counter()
+    return Results(
+        runs=tuple(runs),
+        inputs=tuple({**asdict(entry), "shape": list(entry.shape)} for entry in problem.inputs),
+        environment={
+            "nclbench": __version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            **describe(plan),
+            "seed": seed,
+        },
+        command=" ".join(sys.argv[:1]),
+        warnings=tuple(dict.fromkeys([*problem.notes, *_notes(problem, bases, rows)])),
+        timing={"fit": fitted - began, "rank": ranked - fitted, "measure": ended - ranked},
+        queries=stacked(queries),
+        items=stacked(items),
+    )
+
+
+def _names(metrics: Sequence[str] | None, ties: str) -> list[Named]:
+    check_ties(ties)
+    names = [parse(text) for text in (metrics or DEFAULT_METRICS)]
+    if metrics is None and ties == "clip4clip":
+        names = [name for name in names if not name.metric.multiple]
+    return list(dict.fromkeys(names))
+
+
+def _fit(operator: Operator, views: Views, strict: bool) -> _Row:
+    try:
+        fitted = operator.learn(views)
+    except NotAvailable as reason:
+        if strict:
+            raise
+        return _Row(operator, views, None, str(reason))
+    end = fitted.convergence
+    if strict and end is not None and not end.converged:
+        raise ConvergenceError(
+            f"{show(operator)} did not converge: marginal error {end.marginal_error:.1e} "
+            f"after {end.iterations} iterations; raise max_iters or tol"
+        )
+    return _Row(operator, views, fitted, None)
+
+
+def _run(
+    problem: Problem,
+    row: _Row,
+    protocol: str,
+    ranking: Ranking | None,
+    names: Sequence[Named],
+    ties: str,
+    seed: int,
+    raw_top: Integers | None,
+) -> Run:
+    direction = "v2t" if row.views.reverse else "t2v"
+    fitted = row.fitted or Fitted(None)
+    applied = Applied(
+        spec=show(row.operator),
+        name=row.operator.name,
+        params={key: value for key, value in {**asdict(row.operator), **fitted.params}.items() if value is not None},  # type: ignore[call-overload]
+        fitted_on=row.views.fitted_on,
+        transductive=row.views.transductive,
+        unavailable=row.unavailable,
+    )
+    values: dict[str, Value] = {}
+    tied: dict[str, int] = {}
+    if ranking is not None and len(ranking.query):
+        blocks = Blocks.of(ranking.query, ranking.above, ranking.tied, ranking.gain)
+        values = _values(blocks, ranking, names, ties, seed)
+        unsure = blocks.first_size > blocks.first_relevant
+        tied = {"queries": int(unsure.sum()), "items": int((blocks.first_size - 1)[unsure].sum())}
+    overlap = {}
+    if problem.relevance is None and ranking is not None and ranking.top is not None and raw_top is not None:
+        both = [len(np.intersect1d(a, b)) for a, b in zip(ranking.top, raw_top, strict=True)]
+        overlap = {f"overlap@{TOP}": {"value": float(np.mean(both)) / ranking.top.shape[1], "unit": "fraction"}}
+    return Run(
+        dataset=problem.dataset,
+        split=problem.split,
+        model=problem.model,
+        direction=direction,
+        protocol=protocol,
+        operator=applied,
+        scorer=problem.scorer if ("queries", "items") not in problem.scores else "stored",
+        metrics=values,
+        signature=signature(
+            f"v2t:{protocol}" if row.views.reverse else "t2v",
+            row.views.view("queries", "items").shape,
+            ties,
+            applied,
+            fitted.convergence,
+        ),
+        ties=tied,
+        diagnostics=overlap,
+        convergence=fitted.convergence,
+        options={"ties": ties, "interval": "bootstrap, 95 %"},
+    )
+
+
+def _values(blocks: Blocks, ranking: Ranking, names: Sequence[Named], ties: str, seed: int) -> dict[str, Value]:
+    first = np.searchsorted(ranking.query, blocks.rows)
+    single = len(ranking.query) == len(blocks.rows)
+    cluster = ranking.item[first] if single else None
+    values = {}
+    for name, found in measure(blocks, names, ties).items():
+        low, high = interval(found.per_query, median=found.median, cluster=cluster, seed=seed)
+        values[name] = Value(
+            found.value, found.unit, len(found.per_query), found.optimistic, found.pessimistic, low, high
+        )
+    return values
+
+
+def _notes(problem: Problem, bases: Bases, rows: Sequence[_Row]) -> list[str]:
+    notes = []
+    for row in rows:
+        label = f"{'v2t' if row.views.reverse else 't2v'} {show(row.operator)}"
+        notes += [f"{label}: {text}" for text in (row.fitted.notes if row.fitted else ())]
+        notes += [f"{label}: n/a, {row.unavailable}"] if row.unavailable else []
+    return notes + cautions(
+        problem,
+        tempered=any(row.fitted is not None and "tau" in row.fitted.params for row in rows),
+        transductive=any(row.views.transductive for row in rows),
+        largest=bases.base("queries", "items").largest,
+    )

@@ -1,0 +1,76 @@
+"""One row a query and one row an item, for Parquet: what happened to each of them under one operator."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nclbench.metrics.blocks import Blocks
+from nclbench.metrics.ranks import first_rank
+from nclbench.problem import Integers
+from nclbench.ranking import Ranking
+from nclbench.results import Run
+from nclbench.views import Views
+
+Columns = dict[str, npt.NDArray[Any]]
+CUTOFFS = (1, 5, 10)
+
+
+def queries(run: Run, views: Views, ranking: Ranking, blocks: Blocks | None, place: Integers | None) -> Columns:
+    """Ranks of the first relevant item (NaN and -1 where a query has none) and the ids of the best items.
+
+    above, tied: items that beat or equal it. place: (N,) the query's position in the input, None for as it stands.
+    """
+    asking, asked = views.side("queries"), views.side("items")
+    assert asking is not None and asked is not None
+    n = len(asking)
+    columns: Columns = {**_keys(run, n), "id": np.array(asking.ids, dtype=object)}
+    for name, rule in (("rank", "expected"), ("rank_optimistic", "optimistic"), ("rank_pessimistic", "pessimistic")):
+        columns[name] = np.full(n, np.nan)
+        if blocks is not None:
+            columns[name][blocks.rows] = first_rank(blocks, rule)
+    for name in ("above", "tied", "relevant"):
+        columns[name] = np.full(n, -1, dtype=np.int64)
+    if blocks is not None:
+        columns["above"][blocks.rows] = blocks.first_above
+        columns["tied"][blocks.rows] = blocks.first_size - 1
+        columns["relevant"][blocks.rows] = blocks.relevant
+    columns["top"] = np.empty(n, dtype=object)
+    names = np.array(asked.ids, dtype=object)
+    for row in range(n):
+        columns["top"][row] = [] if ranking.top is None else names[ranking.top[row]].tolist()
+    return _in_input_order(columns, place)
+
+
+def items(
+    run: Run, views: Views, ranking: Ranking, bias: npt.NDArray[np.float64] | None, place: Integers | None
+) -> Columns:
+    """How often an item is among the first k (N_k), how many queries want it, and its fitted bias (NaN without one)."""
+    asked = views.side("items")
+    assert asked is not None
+    m = len(asked)
+    columns: Columns = {**_keys(run, m), "id": np.array(asked.ids, dtype=object)}
+    columns["wanted"] = np.bincount(ranking.item, minlength=m)
+    for k in CUTOFFS:
+        shown = np.zeros(0, dtype=np.int64) if ranking.top is None else ranking.top[:, :k].ravel()
+        columns[f"occurrence@{k}"] = np.bincount(shown, minlength=m)
+    columns["bias"] = np.full(m, np.nan) if bias is None else bias
+    return _in_input_order(columns, place)
+
+
+def _keys(run: Run, count: int) -> Columns:
+    values = {
+        "dataset": run.dataset,
+        "model": run.model,
+        "spec": run.operator.spec,
+        "direction": run.direction,
+        "protocol": run.protocol,
+    }
+    return {name: np.full(count, value, dtype=object) for name, value in values.items()}
+
+
+def _in_input_order(columns: Columns, place: Integers | None) -> Columns:
+    if place is None:
+        return columns
+    order = np.argsort(place)
+    return {name: values[order] for name, values in columns.items()}

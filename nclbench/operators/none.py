@@ -1,0 +1,19 @@
+"""The raw scores: the row that every other one is read against."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from nclbench.operators import Fitted, operators
+from nclbench.views import Views
+
+
+@operators.register("none")
+@dataclass(frozen=True)
+class Raw:
+    """Scores as the model gives them."""
+
+    source: ClassVar[str] = "the model itself"
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    def learn(self, views: Views) -> Fitted:
+        return Fitted(None)

@@ -1,0 +1,57 @@
+"""What a direction ranks. t2v: every query once. v2t: a video's best own caption among all captions, or, when several
+captions describe a video, the best caption of each video among videos (CLIP4Clip's multi-sentence protocol).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nclbench.problem import Integers, Problem, Relevance
+from nclbench.ranking import Request
+from nclbench.similarity import Groups, TileMap, View
+
+
+@dataclass(frozen=True, eq=False)
+class Protocols:
+    """The protocols of a problem, whose captions of one video are put side by side so that they can be grouped.
+
+    groups: the queries as columns of v2t, None where no item has several; videos: (G,) the item of each group.
+    order: (N,) where the queries stood in the input, None for as they stand.
+    """
+
+    problem: Problem
+    groups: Groups | None = None
+    videos: Integers | None = None
+    order: Integers | None = None
+
+    @classmethod
+    def of(cls, problem: Problem) -> "Protocols":
+        relevance = problem.relevance
+        if relevance is None:
+            return cls(problem)
+        one_each = len(relevance) == len(problem.queries) and bool((np.diff(relevance.query) == 1).all())
+        if not one_each or len(np.unique(relevance.item)) == len(relevance):
+            return cls(problem)
+        order = np.argsort(relevance.item, kind="stable")
+        if (order == np.arange(len(order))).all():
+            grouped, place = problem, None
+        else:
+            grouped, place = problem.in_query_order(order), order
+        videos, starts = np.unique(relevance.item[order], return_index=True)
+        return cls(grouped, Groups(tuple(int(s) for s in starts), len(order)), videos, place)
+
+    def names(self, reverse: bool) -> tuple[str, ...]:
+        if not reverse:
+            return ("queries",)
+        return ("captions",) if self.groups is None else ("captions", "videos")
+
+    def request(self, protocol: str, plain: View, fitted: TileMap | None, top: int) -> Request:
+        """What to rank. plain: the raw scores of the direction; fitted: the operator, None for none."""
+        if protocol == "videos":
+            assert self.videos is not None
+            best = Relevance.of(self.videos, np.arange(len(self.videos)))
+            return Request(View(plain.base, plain.reverse, fitted, self.groups), best)
+        relevance = self.problem.relevance
+        if relevance is not None and plain.reverse:
+            relevance = relevance.reversed()
+        return Request(View(plain.base, plain.reverse, fitted), relevance, top)

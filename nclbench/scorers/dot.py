@@ -1,0 +1,86 @@
+"""Cosine and inner product of global vectors."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from nclbench.errors import InputError
+from nclbench.plan import SCORE_ROUNDOFF, SCORES, SUMS, Plan
+from nclbench.problem import Floats
+from nclbench.scorers import scorers
+
+_CHUNK = 4096
+
+
+def tree_sum(values: Tensor) -> Tensor:
+    """(P, D) -> (P,): adds the upper half onto the lower one until one column is left.
+
+    Only elementwise additions, so the result does not depend on batch, tile, threads, vector width or device.
+    """
+    width = values.shape[1]
+    while width > 1:
+        half = 1 << ((width - 1).bit_length() - 1)
+        front = values[:, :half].clone()
+        front[:, : width - half] += values[:, half:width]
+        values, width = front, half
+    return values[:, 0]
+
+
+class _Product:
+    """Everything that cosine and dot share: a score is the sum of the D products."""
+
+    def tile(self, queries: Tensor, items: Tensor) -> Tensor:
+        return queries @ items.T
+
+    def fine(self, queries: Tensor, items: Tensor) -> Tensor:
+        return queries.to(SUMS) @ items.to(SUMS).T
+
+    def pairs(self, queries: Tensor, items: Tensor) -> Tensor:
+        # a product of two float32 numbers is exact in float64: only the order of the additions matters
+        return tree_sum(queries.to(SUMS) * items.to(SUMS))
+
+    def error(self, queries: Tensor, items: Tensor) -> float:
+        """D u / (1 - D u) |q| |v| (Higham 2002, section 3.1), with room for underflow and float64 rounding."""
+        width = queries.shape[1]
+        growth = width * SCORE_ROUNDOFF / (1 - width * SCORE_ROUNDOFF)
+        return 1.01 * growth * self.largest(queries, items) + 1e-37
+
+    def largest(self, queries: Tensor, items: Tensor) -> float:
+        """|q| |v| by Cauchy and Schwarz."""
+        return _longest(queries) * _longest(items)
+
+
+def _longest(vectors: Tensor) -> float:
+    chunks = (vectors[start : start + _CHUNK].to(SUMS) for start in range(0, len(vectors), _CHUNK))
+    return max(float(part.square().sum(1).max().sqrt()) for part in chunks)
+
+
+@scorers.register("cosine")
+@dataclass(frozen=True)
+class Cosine(_Product):
+    """<q, v> / (|q| |v|). Rows are scaled by their largest entry first, so 1e30 and 1e-30 are no danger."""
+
+    source: ClassVar[str] = "standard; CLIP (Radford et al. 2021)"
+
+    def prepare(self, vectors: Floats, plan: Plan) -> Tensor:
+        out = plan.put(vectors[:0], SCORES).new_empty(vectors.shape)
+        for start in range(0, len(vectors), _CHUNK):
+            part = plan.put(vectors[start : start + _CHUNK], SUMS)
+            part = part / part.abs().amax(1, keepdim=True)
+            out[start : start + _CHUNK] = part / tree_sum(part * part).sqrt()[:, None]
+        return out
+
+
+@scorers.register("dot")
+@dataclass(frozen=True)
+class Dot(_Product):
+    """<q, v>, for models trained without normalisation."""
+
+    source: ClassVar[str] = "standard inner product"
+
+    def prepare(self, vectors: Floats, plan: Plan) -> Tensor:
+        out = plan.put(vectors, SCORES)
+        if float(out.abs().max()) > 1e15:
+            raise InputError("scorer dot: entries above 1e15 would overflow; use cosine or rescale the embeddings")
+        return out

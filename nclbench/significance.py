@@ -1,0 +1,52 @@
+"""How sure a number is: bootstrap intervals over queries, or over clusters of queries that share an item."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nclbench.problem import Integers
+
+RESAMPLES = 2000
+Array = npt.NDArray[np.floating[Any]]
+
+
+def interval(
+    values: Array, *, median: bool = False, cluster: Integers | None = None, seed: int = 0, level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean (or median) of per-query values (Q,) (Efron 1979).
+
+    Resampling with replacement is drawn as multinomial counts over the distinct values, so it is exact and fast.
+    cluster: (Q,) captions of one item are drawn together; None draws queries. The same seed gives the same interval.
+    """
+    draw = np.random.default_rng(seed)
+    if median:
+        found = _medians(values, draw)
+    elif cluster is None or len(np.unique(cluster)) == len(values):
+        kinds, counts = np.unique(values, return_counts=True)
+        found = _counts(counts, draw) @ kinds / len(values)
+    else:
+        _, owner = np.unique(cluster, return_inverse=True)
+        sums = np.stack([np.bincount(owner, weights=values), np.bincount(owner).astype(float)], 1)
+        kinds, counts = np.unique(sums, axis=0, return_counts=True)
+        total = _counts(counts, draw) @ kinds
+        found = total[:, 0] / total[:, 1]
+    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _counts(counts: npt.NDArray[np.int64], draw: np.random.Generator) -> Array:
+    """(resamples, kinds) how often each distinct value is drawn."""
+    n = int(counts.sum())
+    return draw.multinomial(n, counts / n, size=RESAMPLES).astype(float)
+
+
+def _medians(values: Array, draw: np.random.Generator) -> Array:
+    """(resamples,) medians of resamples: the middle order statistics of n uniform draws, through their Beta law."""
+    n, ordered = len(values), np.sort(values)
+    low, high = (n + 1) // 2, n // 2 + 1
+    first = draw.beta(low, n + 1 - low, size=RESAMPLES)
+    second = first if low == high else first + (1 - first) * draw.beta(1, n - low, size=RESAMPLES)
+    places = [np.minimum((share * n).astype(int), n - 1) for share in (first, second)]
+    middle: Array = (ordered[places[0]] + ordered[places[1]]) / 2
+    return middle

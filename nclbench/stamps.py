@@ -1,0 +1,52 @@
+"""What stands beside every number: the signature of how it was made, and the notes that a reader must know."""
+
+import numpy as np
+
+from nclbench import __version__
+from nclbench.problem import Problem
+from nclbench.results import Applied, Convergence
+
+LARGEST_COSINE = 1.5
+_SILENT_PARAMS = {"start": "gallery", "marginals": "uniform", "fit": None, "max_iters": None}
+
+
+def signature(
+    selector: str, shape: tuple[int, int], ties: str, operator: Applied, convergence: Convergence | None
+) -> str:
+    """`t2v|R@k:hit|ties:expected|q:1000|g:1000|op:sinkhorn(tau=0.01,tol=0.001)|fit:test-queries|transductive:yes|…`"""
+    params = ",".join(
+        f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+        for key, value in operator.params.items()
+        if key not in _SILENT_PARAMS or value != (_SILENT_PARAMS[key] or value)
+    )
+    parts = [
+        selector,
+        "R@k:hit",
+        f"ties:{ties}",
+        f"q:{shape[0]}",
+        f"g:{shape[1]}",
+        f"op:{operator.name}({params})" if params else f"op:{operator.name}",
+        f"fit:{operator.fitted_on}",
+        f"transductive:{'yes' if operator.transductive else 'no'}",
+    ]
+    if convergence is not None:
+        parts += [f"it:{convergence.iterations}", f"err:{convergence.marginal_error:.1e}"]
+    return "|".join([*parts, "fp32", f"v:{__version__}"])
+
+
+def cautions(problem: Problem, *, tempered: bool, transductive: bool, largest: float) -> list[str]:
+    """Notes on the problem as a whole. tempered: an operator has a temperature; largest: a bound on |score|."""
+    notes = []
+    if tempered and problem.logit_scale is None and largest > LARGEST_COSINE and ("queries", "items") in problem.scores:
+        notes.append(
+            f"scores reach {largest:.3g} and the input has no logit_scale: they look like logits, not cosines; "
+            "tau is in units of the scores as loaded"
+        )
+    if problem.relevance is not None and transductive:
+        asked = np.bincount(problem.relevance.item, minlength=len(problem.items))
+        if asked.min() != asked.max():
+            notes.append(
+                f"items have {asked.min()} to {asked.max()} queries each, but an operator fitted on the test queries "
+                "takes every item as equally often asked for: it can hurt here, a query bank is the safe choice"
+            )
+    return notes
