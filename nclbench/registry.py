@@ -62,8 +62,8 @@ class Registry(Generic[T]):
 
     def parse(self, spec: str) -> T:
         """`sinkhorn:tau=0.01` -> Sinkhorn(tau=0.01)."""
-        name, colon, rest = spec.strip().partition(":")
-        cls = self.get(name.strip())
+        name, colon, rest = (part.strip() for part in spec.partition(":"))
+        cls = self.get(name)
         given = _parameters(rest, spec, self.kind) if colon else {}
         assert is_dataclass(cls)
         known = {field.name: field for field in fields(cls)}
@@ -130,9 +130,7 @@ def _value(text: str, spec: str, kind: str) -> Value:
         try:
             return str(json.loads(text))
         except ValueError:
-            raise UsageError(f"cannot read {text} in {kind} {spec!r}; write a text as \"…\"") from None
-    if _INTEGER.match(text):
-        return int(text)
+            raise UsageError(f"cannot read {text!r} in {kind} {spec!r}; write a text as \"…\"") from None
     try:
         number = float(text)
     except ValueError:
@@ -141,7 +139,7 @@ def _value(text: str, spec: str, kind: str) -> Value:
         raise UsageError(f"cannot read {text!r} in {kind} {spec!r}; quote it as \"…\"") from None
     if number != number or number in (float("inf"), float("-inf")):
         raise UsageError(f"{text} in {kind} {spec!r} is not a finite number")
-    return number
+    return int(text) if _INTEGER.match(text) else number
 
 
 def _typed(value: Value, hint: Any, where: str) -> Value:

@@ -26,7 +26,9 @@ def interval(
         kinds, counts = np.unique(values, return_counts=True)
         found = _counts(counts, draw) @ kinds / len(values)
     else:
-        _, owner = np.unique(cluster, return_inverse=True)
+        order = np.lexsort((values, cluster))  # the same bits in any order of the queries
+        _, owner = np.unique(cluster[order], return_inverse=True)
+        values = values[order]
         sums = np.stack([np.bincount(owner, weights=values), np.bincount(owner).astype(float)], 1)
         kinds, counts = np.unique(sums, axis=0, return_counts=True)
         total = _counts(counts, draw) @ kinds

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
+
 from nclbench.cli.datasets import app
 from nclbench.errors import InputError, UsageError
 from nclbench.problem import Embeddings, Problem, generated_ids
 from nclbench.sources import datasets
-from typer.testing import CliRunner
 
 META = Path(__file__).parents[1] / "datasets_meta"
 ANNOTATIONS = Path(__file__).parents[2] / "shared" / "data" / "annotations"

@@ -5,6 +5,7 @@ mean position of its block: Collaborative Experts, QB-Norm), clip4clip (every ti
 """
 
 import importlib
+import math
 import pkgutil
 import re
 from collections.abc import Callable, Sequence
@@ -102,10 +103,11 @@ def parse(text: str) -> Named:
     if match is None or found is None:
         forms = [f"{each.name}@10" if each.cutoff else each.name for each in known.values()]
         raise UsageError(f"unknown metric {text!r}{nearest(text, forms)}")
-    if found.cutoff != (match[2] is not None) or match[2] == "0":
+    k = int(match[2]) if match[2] and len(match[2]) < 10 else 0
+    if found.cutoff != (match[2] is not None) or (found.cutoff and k == 0):
         form = f"{found.name}@10" if found.cutoff else found.name
         raise UsageError(f"metric {text!r} cannot be read; write {form}")
-    return Named(found, int(match[2] or 0))
+    return Named(found, k)
 
 
 def check_ties(rule: str) -> str:
@@ -133,4 +135,10 @@ def measure(blocks: Blocks, names: Sequence[Named], ties: str = "expected") -> d
 def _average(values: Array, metric: Metric, weights: npt.NDArray[np.int64] | None) -> float:
     if metric.median:
         return float(np.median(values))
-    return float(np.average(values, weights=weights))
+    return _mean(values) if weights is None else _mean(values * weights) / _mean(weights)
+
+
+def _mean(values: Array | npt.NDArray[np.int64]) -> float:
+    """The same bits in any order, and of equal values that value: sums are exact, and the rest is added back."""
+    mean = math.fsum(values) / len(values)
+    return mean + math.fsum(values - mean) / len(values)

@@ -16,7 +16,7 @@ Array = npt.NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, eq=False)
 class Blocks:
-    """P relevant pairs sorted by query; Q queries that have any; T blocks.
+    """P relevant pairs sorted by query, then from best to worst; Q queries that have any; T blocks.
 
     pair_query: (P,) 0..Q-1. above: (P,) items that score more. size: (P,) items in the pair's block, itself included.
     gain: (P,). rows: (Q,) positions of the queries in the ranking.
@@ -30,9 +30,12 @@ class Blocks:
 
     @classmethod
     def of(cls, query: Integers, above: Integers, tied: Integers, gain: Array) -> "Blocks":
-        """From the columns of a Ranking, all (P,)."""
-        rows, pair_query = np.unique(query, return_inverse=True)
-        return cls(pair_query, above, tied + 1, gain, rows)
+        """From the columns of a Ranking, all (P,). Pairs are put from best to worst, so that sums over them have the
+        same bits however the items stand in the input.
+        """
+        order = np.lexsort((-gain, above, query))
+        rows, pair_query = np.unique(query[order], return_inverse=True)
+        return cls(pair_query, above[order], tied[order] + 1, gain[order], rows)
 
     @cached_property
     def _unique(self) -> tuple[Integers, Integers, Integers]:

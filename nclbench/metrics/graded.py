@@ -49,6 +49,7 @@ def _expected_precisions(blocks: Blocks) -> Array:
 )
 def ndcg(blocks: Blocks, k: int, ties: str) -> Array:
     """(Q,) 0..100. The ideal is taken over all relevant items."""
+    k = min(k, int((blocks.block_above + blocks.block_size).max()))
     discount = 1 / np.log2(np.arange(2, k + 2))
     total = np.concatenate([[0.0], np.cumsum(discount)])
     size = blocks.block_size[blocks.of_pair]

@@ -1,6 +1,7 @@
 """R@k: is a relevant item among the first k? recall@k: which share of them is? Rsum: R@1 + R@5 + R@10."""
 
 import numpy as np
+import numpy.typing as npt
 
 from nclbench.metrics import Array, metric
 from nclbench.metrics.blocks import Blocks, Integers
@@ -23,11 +24,17 @@ def hit(blocks: Blocks, k: int, ties: str) -> Array:
     if ties == "pessimistic":
         return 100.0 * (above + size - relevant < k)
     if ties == "midrank":
-        return 100.0 * (above + (size - 1) / 2 < k)
+        return 100.0 * _middle_hit(above, size, k)
     places = np.clip(k - above, 0, size)
     if ties == "clip4clip":
         return 100.0 * places / size
-    return 100.0 * np.where(relevant == 1, places / size, 1 - _all_missed(size, relevant, places))
+    return np.where(relevant == 1, 100.0 * places / size, 100.0 * (1 - _all_missed(size, relevant, places)))
+
+
+def _middle_hit(above: Integers, size: Integers, k: int) -> npt.NDArray[np.bool_]:
+    """Whether the mean position, counted from 0, is below k; R@1 wants it to be 0 (Collaborative Experts, QB-Norm)."""
+    middle = above + (size - 1) / 2
+    return middle == 0 if k == 1 else middle < k
 
 
 def _all_missed(size: Integers, relevant: Integers, places: Integers) -> Array:
@@ -62,7 +69,7 @@ def recall(blocks: Blocks, k: int, ties: str) -> Array:
     elif ties == "pessimistic":
         found = np.clip(k - above - (size - relevant), 0, relevant).astype(float)
     elif ties == "midrank":
-        found = np.where(above + (size - 1) / 2 < k, relevant, 0.0)
+        found = np.where(_middle_hit(above, size, k), relevant, 0.0)
     else:
         found = relevant * places / size
     return 100.0 * blocks.sum_blocks(found) / blocks.relevant

@@ -1,0 +1,49 @@
+"""`nclbench demo`: the main job on packaged real data, without network."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nclbench.cli import options, output
+from nclbench.cli.progress import Progress
+
+SPEC = "sinkhorn:tau=0.01,fit=test"
+DATA = Path(__file__).parents[1] / "demo_data"
+
+
+def demo(
+    out_dir: Annotated[str, typer.Option("--out-dir", metavar="DIR", help="Where to write.")] = "nclbench-demo",
+    captions: options.Captions = None,
+    format: options.Format = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """The main job on real data: MSR-VTT 1k-A similarities of Cap4Video, raw and Sinkhorn-normalised."""
+    output.choose_format(format, json)
+    output.check(None, out_dir)
+    from nclbench.sources import load
+
+    files = [DATA / "msrvtt1ka_cap4video_video.h5", DATA / "msrvtt1ka_cap4video_titles.h5"]
+    problems = [load(path, captions=captions) for path in files]
+
+    from dataclasses import replace
+
+    from nclbench.evaluate import evaluate
+    from nclbench.plan import choose
+    from nclbench.results import Results
+
+    with Progress(not quiet) as progress:
+        parts = [evaluate(problem, [SPEC], plan=choose(report=progress)) for problem in problems]
+    results = replace(Results.joined(parts), command="nclbench demo")
+    output.deliver(results, format=format, json=json, output=None, out_dir=out_dir, metrics=None, quiet=quiet)
+    if not quiet:
+        typer.echo(
+            f"\nTry next:\n"
+            f"  nclbench eval --emb {files[0]} --normalize sinkhorn:tau=0.05,fit=test   # the wrong temperature hurts\n"
+            f"  nclbench eval --emb {files[0]} --ties clip4clip                         # the figures papers print\n"
+            f"  nclbench inspect YOUR_FILE.h5                                           # what is in a file of yours\n"
+            f"  nclbench eval --emb YOUR_FILE.h5 --normalize sinkhorn -o results.json",
+            err=True,
+        )

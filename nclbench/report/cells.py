@@ -1,0 +1,91 @@
+"""What a table is made of: plain, printable cells, and nothing that knows how they came about or how they will look.
+
+Rows stand in groups (a direction and protocol each) and groups in blocks. Only the rows of a block compete for best
+and second best: one dataset and one standing, so that a transductive or oracle row is never set against the others.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Mark = Literal["", "best", "second"]
+
+HEADS = {"spec": "operator", "fitted_on": "fitted on"}
+STANDINGS = {
+    "inductive": ("", ""),
+    "folds": ("§", "fitted on the other folds of the test queries; ranked apart"),
+    "transductive": ("†", "transductive: fitted on the test queries together; ranked apart"),
+    "oracle": ("‡", "oracle: chosen with the labels of the reported split; ranked apart"),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure. value: unrounded, None where there is none; mark: its place among the rows of its block."""
+
+    text: str
+    value: float | None = None
+    unit: str = ""
+    mark: Mark = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run; every text is printable. remark: what is worth saying; signs: what stands behind the operator.
+
+    standing: one of `STANDINGS`. unavailable: why there is no figure.
+    """
+
+    dataset: str
+    split: str
+    model: str
+    scorer: str
+    direction: str
+    protocol: str
+    spec: str
+    fitted_on: str
+    standing: str
+    unavailable: str
+    remark: str
+    signature: str
+    cells: tuple[Cell, ...]
+    signs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Group:
+    """The rows of one direction and protocol, in blocks of rows that compete with each other."""
+
+    selector: str
+    title: str
+    blocks: tuple[tuple[Row, ...], ...]
+
+
+@dataclass(frozen=True)
+class Note:
+    """What one sign means."""
+
+    sign: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """labels: the fields of `Row` shown as columns; legend: how best and second best were chosen, if any is marked."""
+
+    caption: str
+    labels: tuple[str, ...]
+    metrics: tuple[str, ...]
+    groups: tuple[Group, ...]
+    notes: tuple[Note, ...]
+    legend: str
+    signatures: tuple[str, ...]
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Titles of the label columns."""
+        return tuple(HEADS.get(name, name) for name in self.labels)
+
+    @property
+    def rows(self) -> list[Row]:
+        """All rows in the order of the table."""
+        return [row for group in self.groups for block in group.blocks for row in block]

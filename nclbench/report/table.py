@@ -1,0 +1,201 @@
+"""From results to the comparison table: which columns, which blocks, which marks, and what the notes must say."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from nclbench.errors import UsageError, nearest
+from nclbench.files import printable
+from nclbench.report.cells import STANDINGS, Cell, Group, Mark, Note, Row, Table
+from nclbench.results import Results, Run, Value
+
+__all__ = ["DEFAULT_METRICS", "Table", "build"]
+
+DEFAULT_METRICS = ("R@1", "R@5", "R@10", "MdR", "MnR")
+_PROTOCOLS = {
+    ("v2t", "captions"): "best caption among all captions",
+    ("v2t-videos", "videos"): "best caption per video, among videos",
+}
+_ORDER = ("t2v", "v2t", "v2t-videos")
+_IDENTITY = ("dataset", "split", "model", "scorer")
+
+
+def build(results: Results | Sequence[Results], *, metrics: Sequence[str] | None = None, decimals: int = 1) -> Table:
+    """The table of all runs. metrics: columns by name; by default `DEFAULT_METRICS` as far as the runs have them.
+
+    decimals: of percent and ranks; fractions get two more.
+    """
+    runs = [run for part in ((results,) if isinstance(results, Results) else results) for run in part.runs]
+    names = _columns(runs, metrics)
+    grouped: dict[tuple[str, str], dict[tuple[str, str, str], list[Row]]] = {}
+    for run in runs:
+        row = _row(run, names, decimals)
+        blocks = grouped.setdefault((run.selector, run.protocol), {})
+        blocks.setdefault((run.dataset, run.split, row.standing), []).append(row)
+    numbers: dict[str, int] = {}
+    groups = tuple(
+        Group(
+            selector=printable(selector),
+            title=_title(selector, protocol),
+            blocks=tuple(_signed(_marked(rows), numbers) for rows in _ordered(grouped[selector, protocol])),
+        )
+        for selector, protocol in sorted(grouped, key=lambda key: _place(key[0]))
+    )
+    rows = [row for group in groups for block in group.blocks for row in block]
+    identity = {name: list(dict.fromkeys(getattr(row, name) for row in rows)) for name in _IDENTITY}
+    standings = {row.standing for row in rows}
+    said = [f"{name} {found[0]}" for name, found in identity.items() if len(found) == 1 and found[0]]
+    said += [f"ties {rule}" for rule in dict.fromkeys(str(run.options.get("ties", "expected")) for run in runs)]
+    return Table(
+        caption=printable(", ".join(text for text in said if text != "ties expected")),
+        labels=(*(name for name, found in identity.items() if len(found) > 1), "spec", "fitted_on"),
+        metrics=tuple(printable(name) for name in names),
+        groups=groups,
+        notes=(
+            *(Note(*STANDINGS[name]) for name in STANDINGS if name in standings and STANDINGS[name][0]),
+            *(Note(str(number), text) for text, number in numbers.items()),
+        ),
+        legend=_legend(rows),
+        signatures=tuple(dict.fromkeys(row.signature for row in rows)),
+    )
+
+
+def _columns(runs: Sequence[Run], wanted: Sequence[str] | None) -> list[str]:
+    """Which metrics are shown; without labels there are only diagnostics. One that no run has is a UsageError."""
+    metrics = list(dict.fromkeys(name for run in runs for name in run.metrics))
+    known = list(dict.fromkeys([*metrics, *(name for run in runs for name in _figures(run))]))
+    if wanted is None:
+        return [name for name in DEFAULT_METRICS if name in metrics] or metrics or known or list(DEFAULT_METRICS)
+    for name in wanted:
+        if name not in known and known:
+            raise UsageError(f"no run has a metric {printable(name)!r}{nearest(name, known)}")
+    return list(dict.fromkeys(wanted))
+
+
+def _figures(run: Run) -> dict[str, Value]:
+    """The metrics of a run, and those of its diagnostics that are a single figure."""
+    single = {
+        name: Value(entry["value"], entry["unit"], 0, entry["value"], entry["value"])
+        for name, entry in run.diagnostics.items()
+        if isinstance(entry, Mapping) and "unit" in entry and isinstance(entry.get("value"), float | int)
+    }
+    return {**single, **run.metrics}
+
+
+def _row(run: Run, metrics: Sequence[str], decimals: int) -> Row:
+    operator = run.operator
+    standing = "transductive" if operator.transductive else "inductive"
+    if run.oracle:
+        standing = "oracle"
+    elif operator.fitted_on.startswith("test-folds"):
+        standing = "folds"
+    figures = _figures(run)
+    nothing = "–" if operator.unavailable is None else "n/a"
+    return Row(
+        dataset=printable(run.dataset),
+        split=printable(run.split),
+        model=printable(run.model),
+        scorer=printable(run.scorer),
+        direction=printable(run.direction),
+        protocol=printable(run.protocol),
+        spec=printable(operator.spec),
+        fitted_on=printable(operator.fitted_on),
+        standing=standing,
+        unavailable=printable(operator.unavailable or ""),
+        remark=printable("; ".join(_remarks(run, metrics, decimals))),
+        signature=printable(run.signature),
+        cells=tuple(_cell(figures.get(name), nothing, decimals) for name in metrics),
+    )
+
+
+def _cell(metric: Value | None, nothing: str, decimals: int) -> Cell:
+    if metric is None or not math.isfinite(metric.value):
+        return Cell(nothing)
+    return Cell(_shown(metric.value, metric.unit, decimals), float(metric.value), printable(metric.unit))
+
+
+def _shown(value: float, unit: str, decimals: int) -> str:
+    return f"{value:.{_places(unit, decimals)}f}"
+
+
+def _places(unit: str, decimals: int) -> int:
+    return decimals + 2 if unit == "fraction" else decimals
+
+
+def _remarks(run: Run, metrics: Sequence[str], decimals: int) -> Iterable[str]:
+    """What a reader must know about one row: no figures and why, how it converged, what ties leave open."""
+    if run.operator.unavailable is not None:
+        yield f"n/a: {run.operator.unavailable}"
+    if run.degenerate:
+        yield "degenerate: there was nothing that this row's scorer or operator could act on"
+    end = run.convergence
+    if end is not None:
+        ended = "converged" if end.converged else "NOT converged"
+        plural = "" if end.iterations == 1 else "s"
+        yield f"{ended}, {end.iterations} iteration{plural}, marginal error {end.marginal_error:.2g}"
+    open_ones = []
+    for name in metrics:
+        metric = run.metrics.get(name)
+        if metric is None:
+            continue
+        low, high = sorted((metric.optimistic, metric.pessimistic))
+        if high - low > 10 ** -_places(metric.unit, min(decimals, 1)) + 1e-9:
+            shown = (_shown(bound, metric.unit, decimals) for bound in (low, high))
+            open_ones.append(f"{name} between {' and '.join(shown)}")
+    if open_ones:
+        yield f"{', '.join(open_ones)} over tie orders"
+        if "queries" in run.ties:
+            yield f"{run.ties['queries']} tied quer{'y' if run.ties['queries'] == 1 else 'ies'}"
+
+
+def _title(selector: str, protocol: str) -> str:
+    spelled = _PROTOCOLS.get((selector, protocol), "" if selector in _ORDER else protocol)
+    return printable(f"{selector} ({spelled})" if spelled else selector)
+
+
+def _place(selector: str) -> int:
+    return _ORDER.index(selector) if selector in _ORDER else len(_ORDER)
+
+
+def _ordered(blocks: dict[tuple[str, str, str], list[Row]]) -> list[list[Row]]:
+    """Blocks of one dataset together, in the order of the runs; within it in the order of `STANDINGS`."""
+    datasets = list(dict.fromkeys(key[:2] for key in blocks))
+    return [blocks[*name, standing] for name in datasets for standing in STANDINGS if (*name, standing) in blocks]
+
+
+def _marked(rows: list[Row]) -> list[Row]:
+    """Best and second best of each column, where at least two rows have a figure. Equal values share the mark.
+
+    Ranks are better when lower, percent when higher; of a fraction (a diagnostic) nobody can say.
+    """
+    columns = [list(cells) for cells in zip(*(row.cells for row in rows), strict=True)]
+    for cells in columns:
+        values = {cell.value for cell in cells if cell.value is not None}
+        units = {cell.unit for cell in cells if cell.value is not None}
+        if sum(cell.value is not None for cell in cells) < 2 or "fraction" in units:
+            continue
+        lower_is_better = "rank" in units
+        best, second = [*sorted(values, reverse=not lower_is_better), None][:2]
+        marks: dict[float | None, Mark] = {best: "best", second: "second", None: ""}
+        cells[:] = [replace(cell, mark=marks.get(cell.value, "")) for cell in cells]
+    return [replace(row, cells=tuple(cells[at] for cells in columns)) for at, row in enumerate(rows)]
+
+
+def _signed(rows: list[Row], numbers: dict[str, int]) -> tuple[Row, ...]:
+    """Signs behind each operator: that of its standing, and the number of its remark (equal remarks share one)."""
+    signed = []
+    for row in rows:
+        signs = [STANDINGS[row.standing][0]] if STANDINGS[row.standing][0] else []
+        if row.remark:
+            signs.append(str(numbers.setdefault(row.remark, len(numbers) + 1)))
+        signed.append(replace(row, signs=tuple(signs)))
+    return tuple(signed)
+
+
+def _legend(rows: Sequence[Row]) -> str:
+    marked = [row.standing for row in rows if any(cell.mark for cell in row.cells)]
+    if not marked:
+        return ""
+    apart = [STANDINGS[name][0] for name in STANDINGS if name in {row.standing for row in rows}]
+    among = f", {' and '.join(sign for sign in apart if sign)} rows apart" if any(apart) else ""
+    return f"by unrounded value{among}; ties share the mark"
