@@ -64,8 +64,9 @@ def _ask(path: Path, keys: list[str] | None) -> list[tuple[dict[str, Any], Array
         try:
             _tell(process.stdin, request)
             return list(_frames(process.stdout, path))
-        except (EOFError, ValueError, KeyError, TypeError, MemoryError) as error:
-            process.kill()
+        except (EOFError, ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
+            if not isinstance(error, EOFError):
+                process.kill()
             code = process.wait()
             raise InputError(f"{printable(path)}: damaged HDF5 ({_end(code, error)})") from None
         finally:

@@ -129,9 +129,13 @@ def type_name(dataset: Any) -> str:
     return "object" if dtype.kind == "O" else str(dtype)
 
 
-def attributes(file: Any) -> dict[str, Any]:
-    """Attributes of the root (and datasets without dimensions stay datasets): texts, numbers, true and false."""
+def attributes(file: Any, datasets: dict[str, Any]) -> dict[str, Any]:
+    """Texts, numbers, true and false: attributes of the root, and datasets without dimensions."""
     found: dict[str, Any] = {}
+    for key, dataset in datasets.items():
+        if dataset.shape == () and (type_name(dataset) == "string" or dataset.dtype.kind in "biuf"):
+            check_stored(key, dataset, 1 << 16, 1)
+            found[key] = plain(dataset[()])
     for name in list(file.attrs)[:1000]:
         handle = file.attrs.get_id(name)
         if handle.shape != () or handle.get_storage_size() > 1 << 16:
@@ -186,7 +190,7 @@ def answer(request: dict[str, Any], out: BinaryIO) -> None:
                 key: {"shape": None if value.shape is None else list(value.shape), "dtype": type_name(value)}
                 for key, value in found.items()
             }
-            frame(out, {"entries": entries, "attributes": attributes(file)})
+            frame(out, {"entries": entries, "attributes": attributes(file, found)})
             return
         for key in request["keys"]:
             if found[key].shape is None:

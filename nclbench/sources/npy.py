@@ -1,0 +1,52 @@
+"""npy: one array in a file. Never a pickle."""
+
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy_format
+
+from nclbench.errors import InputError
+from nclbench.files import printable
+from nclbench.sources.raw import Array, Entry, Raw, check_dtype, name_of, plain
+
+SUFFIXES = (".npy",)
+
+
+def open_file(path: Path) -> Raw:
+    """The one array of the file, under the key ""."""
+    where = printable(path)
+    with path.open("rb") as stream:
+        shape, dtype = header(stream, where)
+        check_size(shape, dtype, path.stat().st_size - stream.tell(), where)
+    return Raw(str(path), {"": Entry(shape, name_of(dtype))}, {}, lambda keys: _read(path, where), (path,))
+
+
+def header(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and dtype from the header of an npy stream; a dtype that must not be read is an InputError."""
+    version = npy_format.read_magic(stream)
+    if version == (1, 0):
+        shape, _, dtype = npy_format.read_array_header_1_0(stream)
+    elif version in ((2, 0), (3, 0)):
+        shape, _, dtype = npy_format.read_array_header_2_0(stream)
+    else:
+        raise InputError(f"{where}: npy format {version[0]}.{version[1]} is not known; save it with numpy.save")
+    check_dtype(dtype, where)
+    if min(shape, default=0) < 0:
+        raise InputError(f"{where}: negative size in shape {shape}; a damaged file")
+    return shape, dtype
+
+
+def check_size(shape: tuple[int, ...], dtype: np.dtype[Any], stored: int, where: str) -> None:
+    """The header must declare exactly the bytes that follow it, neither more (cut off) nor fewer (a second array)."""
+    declared = dtype.itemsize
+    for size in shape:
+        declared *= size
+    if declared != stored:
+        verdict = "it is cut off" if declared > stored else "something else follows the array"
+        raise InputError(f"{where}: shape {shape} of {dtype} is {declared} bytes, but {stored} follow; {verdict}")
+
+
+def _read(path: Path, where: str) -> dict[str, Array]:
+    with path.open("rb") as stream:
+        return {"": plain(npy_format.read_array(stream, allow_pickle=False), where)}
