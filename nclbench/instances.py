@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from nclbench.metrics.blocks import Blocks
 from nclbench.metrics.ranks import first_rank
-from nclbench.problem import Integers
+from nclbench.problem import Embeddings, Integers
 from nclbench.ranking import Ranking
 from nclbench.results import Run
 from nclbench.views import Views
@@ -25,6 +25,7 @@ def queries(run: Run, views: Views, ranking: Ranking, blocks: Blocks | None, pla
     assert asking is not None and asked is not None
     n = len(asking)
     columns: Columns = {**_keys(run, n), "id": np.array(asking.ids, dtype=object)}
+    columns["caption"] = _captions(asking)
     for name, rule in (("rank", "expected"), ("rank_optimistic", "optimistic"), ("rank_pessimistic", "pessimistic")):
         columns[name] = np.full(n, np.nan)
         if blocks is not None:
@@ -50,6 +51,7 @@ def items(
     assert asked is not None
     m = len(asked)
     columns: Columns = {**_keys(run, m), "id": np.array(asked.ids, dtype=object)}
+    columns["caption"] = _captions(asked)
     columns["wanted"] = np.bincount(ranking.item, minlength=m)
     for k in CUTOFFS:
         shown = np.zeros(0, dtype=np.int64) if ranking.top is None else ranking.top[:, :k].ravel()
@@ -67,6 +69,11 @@ def _keys(run: Run, count: int) -> Columns:
         "protocol": run.protocol,
     }
     return {name: np.full(count, value, dtype=object) for name, value in values.items()}
+
+
+def _captions(side: Embeddings) -> npt.NDArray[Any]:
+    """(N,) texts for people, None where the input has none."""
+    return np.array([None] * len(side) if side.captions is None else side.captions, dtype=object)
 
 
 def _in_input_order(columns: Columns, place: Integers | None) -> Columns:

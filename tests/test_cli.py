@@ -86,7 +86,7 @@ def test_python_gives_the_same_results(small: Path) -> None:
         (["--device", "tpu"], 2, "device"),
         (["--memory", "lots"], 2, "memory"),
         (["--dataset", "msrvtt-1ka"], 3, "1,000"),
-        (["--dataset", "msrvtt"], 2, "msrvtt"),
+        (["--dataset", "msvdd"], 2, "msvd"),
         (["--strict", "--normalize", "sinkhorn:tau=0.01,fit=test,max_iters=1"], 5, "converge"),
         (["--bank", "missing.h5"], 4, "missing.h5"),
         (["--nonsense"], 2, "nonsense"),

@@ -8,7 +8,7 @@ import typer
 from nclbench.cli import options, output
 from nclbench.cli.progress import Progress
 
-SPEC = "sinkhorn:tau=0.01,fit=test"
+SPEC = "sinkhorn:tau=0.01,tol=1e-5,fit=test"
 DATA = Path(__file__).parents[1] / "demo_data"
 
 

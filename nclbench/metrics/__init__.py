@@ -139,6 +139,5 @@ def _average(values: Array, metric: Metric, weights: npt.NDArray[np.int64] | Non
 
 
 def _mean(values: Array | npt.NDArray[np.int64]) -> float:
-    """The same bits in any order, and of equal values that value: sums are exact, and the rest is added back."""
-    mean = math.fsum(values) / len(values)
-    return mean + math.fsum(values - mean) / len(values)
+    """The same bits in any order of the queries: the sum is rounded once."""
+    return math.fsum(values) / len(values)

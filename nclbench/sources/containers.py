@@ -1,25 +1,31 @@
-"""Opens any file or folder as `Raw`, by its suffix; refuses what could run code."""
+"""Opens any file or folder as `Raw`, by its suffix; whatever a reader stumbles over becomes one line."""
 
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from nclbench.errors import InputError, MissingError
+from nclbench.errors import InputError, MissingError, NclbenchError
 from nclbench.files import printable, regular
-from nclbench.sources.raw import Array, Entry, Raw
+from nclbench.sources.raw import STRING, Array, Entry, Raw
 
-_READERS = ("hdf5", "npz", "npy", "safetensors", "torch_file", "lines")
+_READERS = ("hdf5", "npz", "npy", "safetensors", "parquet", "torch_file", "text_file")
 _PICKLES = (".pkl", ".pickle", ".joblib", ".dill", ".p")
 _PART = re.compile(r"(\d+)\.\w+\Z")
+_COLUMNS = {"id": "ids", "item_id": "item_ids", "caption": "captions", "title": "titles", "embedding": "embeddings"}
+
+Read = TypeVar("Read")
 
 
 def open_raw(name: str) -> Raw:
     """A file, a folder, or `text.npy,video.npy`. InputError, MissingError."""
-    if "," in name and not Path(name).exists():
-        return _pair(name)
     path = Path(name)
+    if "," in name and not path.exists():
+        return _pair(name)
     if path.is_dir():
         return _folder(path)
     if path.suffix.lower() in _PICKLES:
@@ -27,23 +33,41 @@ def open_raw(name: str) -> Raw:
     if not path.exists():
         raise MissingError(f"{printable(name)}: no such file")
     regular(path)
-    if path.suffix.lower() == ".parquet":
-        from nclbench.sources.parquet import columns
-
-        return _held(name, columns(path), (path,))
     for reader in _READERS:
         module = import_module(f"nclbench.sources.{reader}")
         if path.suffix.lower() in module.SUFFIXES:
-            raw: Raw = module.open_file(path)
-            return raw
+            raw: Raw = _guarded(lambda: module.open_file(path), name, reader)  # noqa: B023 - called at once
+            return replace(raw, fetch=lambda keys: _guarded(lambda: raw.fetch(keys), name, reader))
     raise InputError(
-        f"{printable(name)}: unknown kind of file {path.suffix!r}; use .h5, .npz, .npy, .safetensors, .pt or a folder"
+        f"{printable(name)}: unknown kind of file {printable(path.suffix)!r}; use .h5, .npz, .npy, .safetensors, "
+        ".pt, .parquet or a folder"
     )
 
 
-def _held(name: str, found: dict[str, Array], files: tuple[Path, ...]) -> Raw:
-    entries = {key: Entry(value.shape, "string" if value.dtype == object else str(value.dtype)) for key, value in found.items()}
+def _guarded(read: Callable[[], Read], name: str, reader: str) -> Read:
+    try:
+        return read()
+    except (NclbenchError, KeyboardInterrupt):
+        raise
+    except (Exception, RecursionError) as error:  # readers of foreign formats raise anything
+        kind = reader.removesuffix("_file")
+        said = printable(error).strip() or "no reason given"
+        raise InputError(f"{printable(name)}: damaged or not {kind} ({type(error).__name__}: {said[:160]})") from None
+
+
+def held(name: str, found: dict[str, Array], files: tuple[Path, ...]) -> Raw:
+    """Arrays that are already in memory, as a file would give them."""
+    entries = {
+        key: Entry(value.shape, STRING if value.dtype == object else str(value.dtype)) for key, value in found.items()
+    }
     return Raw(name, entries, {}, lambda keys: {key: found[key] for key in keys}, files)
+
+
+def _only(raw: Raw) -> Array:
+    if len(raw.entries) != 1:
+        raise InputError(f"{raw.origin}: holds several arrays; name one with --map")
+    (key,) = raw.entries
+    return raw.fetch([key])[key]
 
 
 def _pair(name: str) -> Raw:
@@ -51,51 +75,73 @@ def _pair(name: str) -> Raw:
     parts = name.split(",")
     if len(parts) != 2:
         raise InputError(f"{printable(name)}: give two files, text.npy,video.npy")
-    found: dict[str, Array] = {}
-    files: tuple[Path, ...] = ()
-    for role, part in zip(("text", "video"), parts, strict=True):
-        raw = open_raw(part)
-        if "" not in raw.entries:
-            raise InputError(f"{raw.origin}: holds several arrays; name one with --map")
-        found[f"{role}_embeddings"] = raw.fetch([""])[""]
-        files += raw.files
-    return _held(name, found, files)
+    raws = [open_raw(part) for part in parts]
+    found = {f"{side}_embeddings": _only(raw) for side, raw in zip(("text", "video"), raws, strict=True)}
+    return held(name, found, raws[0].files + raws[1].files)
 
 
 def _folder(path: Path) -> Raw:
-    """clip-retrieval's `img_emb`, `text_emb`, `metadata`, or our Parquet sets."""
+    """Parquet sets, clip-retrieval's folders, Frozen in Time's files, or a BigFile."""
+    if (path / "feature.bin").is_file():
+        from nclbench.sources.bigfile import open_folder
+
+        return _guarded(lambda: open_folder(path), str(path), "bigfile")
     if (path / "img_emb").is_dir() or (path / "text_emb").is_dir():
         return _clip_retrieval(path)
-    from nclbench.sources.parquet import open_folder
+    loose = sorted(each for each in path.glob("*.npy") if each.is_file())
+    if loose:
+        return _loose(path, loose)
+    return _sets(path)
 
-    raw = open_folder(path)
+
+def _sets(path: Path) -> Raw:
+    """`SPLIT.MODALITY/part-0000.parquet` with the columns id, item_id, caption, weight, embedding."""
+    found: dict[str, Array] = {}
+    files: tuple[Path, ...] = ()
+    raw = None
+    for folder in sorted(each for each in path.iterdir() if each.is_dir()):
+        parts = sorted(folder.glob("*.parquet"))
+        raws = [open_raw(str(part)) for part in parts]
+        for raw in raws:
+            files += raw.files
+        for column in raws[0].entries if raws else ():
+            for each in raws:
+                if column not in each.entries:
+                    raise InputError(f"{each.origin}: has no column {printable(column)}, but {raws[0].origin} has")
+            key = f"{folder.name.replace('.', '/')}/{_COLUMNS.get(column, column)}"
+            found[key] = np.concatenate([each.fetch([column])[column] for each in raws])
     if raw is None:
-        raise InputError(f"{printable(path)}: a folder without Parquet sets or img_emb/text_emb; use --map KEY=SOURCE")
-    return raw
+        raise InputError(f"{printable(path)}: a folder without Parquet sets, npy files or img_emb; use --map KEY=SOURCE")
+    return replace(held(str(path), found, files), attributes=raw.attributes)
 
 
 def _clip_retrieval(path: Path) -> Raw:
     found: dict[str, Array] = {}
-    files: list[Path] = []
+    files: tuple[Path, ...] = ()
     for folder in ("text_emb", "img_emb", "video_emb"):
-        parts = sorted((path / folder).glob("*.npy"), key=_part)
-        if parts:
-            arrays = [open_raw(str(part)).fetch([""])[""] for part in parts]
-            widths = {array.shape[1:] for array in arrays}
-            if len(widths) > 1:
-                raise InputError(f"{printable(path / folder)}: parts of different widths {sorted(widths)}")
+        raws = [open_raw(str(part)) for part in sorted((path / folder).glob("*.npy"), key=_part)]
+        arrays = [_only(raw) for raw in raws]
+        if len({array.shape[1:] for array in arrays}) > 1:
+            raise InputError(f"{printable(path / folder)}: its parts have different widths")
+        if arrays:
             found[folder] = np.concatenate(arrays)
-            files += parts
-    tables = sorted((path / "metadata").glob("*.parquet"), key=_part)
-    if tables:
-        from nclbench.sources.parquet import columns
+        files += tuple(file for raw in raws for file in raw.files)
+    tables = [open_raw(str(table)) for table in sorted((path / "metadata").glob("*.parquet"), key=_part)]
+    for column, entry in tables[0].entries.items() if tables else ():
+        if entry.dtype == STRING and all(column in table.entries for table in tables):
+            found[f"metadata/{column}"] = np.concatenate([table.fetch([column])[column] for table in tables])
+    return held(str(path), found, files + tuple(file for table in tables for file in table.files))
 
-        read = [columns(table) for table in tables]
-        files += tables
-        for name in read[0]:
-            if all(name in each for each in read) and read[0][name].dtype == object:
-                found[f"metadata/{name}"] = np.concatenate([each[name] for each in read])
-    return _held(str(path), found, tuple(files))
+
+def _loose(path: Path, files: list[Path]) -> Raw:
+    """npy files by their names, and the id lists beside them."""
+    found = {each.stem: _only(open_raw(str(each))) for each in files if not each.stem.startswith("meta_arr")}
+    lists = sorted(path.glob("ids*.csv"))
+    for each in lists:
+        raw = open_raw(str(each))
+        column = "0" if "0" in raw.entries else next(iter(raw.entries))
+        found[each.stem] = raw.fetch([column])[column]
+    return held(str(path), found, (*files, *lists))
 
 
 def _part(path: Path) -> int:

@@ -1,233 +1,273 @@
-"""Layouts: what the arrays of a foreign file mean. Each recognises a file and says where our parts are in it.
+"""Layouts: the ways in which people lay out embeddings in files, each translated into canonical keys by one function.
 
-Parts are named `text/embeddings`, `video/ids`, `relevance/grade`, `scores/values`, `bank/text/embeddings`, ….
+A layout sees names, shapes and dtypes, never values. To add one, write a function `Given -> Found | None` and
+decorate it; the order in this file is the order in which they are tried.
 """
 
+import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from nclbench.errors import InputError, UsageError, nearest
-from nclbench.sources.raw import Raw
+from nclbench.errors import UsageError, nearest
+from nclbench.files import printable
+from nclbench.sources.containers import Shelf
+from nclbench.sources.keys import ITEM_SETS, Key, recognise
+from nclbench.sources.raw import STRING, Raw, Scalar
+from nclbench.sources.source import Source
+from nclbench.sources.transforms import Transform
 
-SIDES = ("text", "video")
-PARTS = ("embeddings", "ids", "item_ids", "item_index", "captions", "weight")
-RELEVANCE = ("query_ids", "item_ids", "grade")
-KEYS = (
-    *(f"{side}/{part}" for side in SIDES for part in PARTS),
-    *(f"relevance/{part}" for part in RELEVANCE),
-    "scores/values",
-    *(f"bank/{side}/{part}" for side in SIDES for part in ("embeddings", "ids")),
-    "bank/scores/values",
-    "bank/video/scores/values",
-    "logit_scale",
-)
-_ASKING = ("text", "txt", "query", "queries", "caption", "sentence")
-_SEARCHED = ("video", "vid", "image", "img", "audio", "item", "gallery", "corpus")
-_SCORES = ("scores", "sims", "sim", "similarity", "sim_matrix", "similarity_matrix", "S")
+MAX_NAMES = 10_000
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where a part is: a file, an array in it, and what is done to it."""
+class Given:
+    """What the user pointed at: one file, two (texts, then items), or a folder with the names of the files in it."""
 
-    raw: Raw
-    key: str
-    steps: tuple[str, ...] = ()
+    shelf: Shelf
+    parts: tuple[Raw, ...] = ()
+    folder: str = ""
+    names: tuple[str, ...] = ()
 
-    @property
-    def where(self) -> str:
-        return self.raw.where(self.key)
+    @classmethod
+    def of(cls, paths: list[str], shelf: Shelf) -> "Given":
+        if len(paths) == 1 and Path(paths[0]).is_dir() and not (Path(paths[0]) / "feature.bin").exists():
+            return cls(shelf, folder=paths[0], names=_names(Path(paths[0])))
+        return cls(shelf, tuple(shelf.open(path) for path in paths))
+
+    def matching(self, pattern: str) -> list[re.Match[str]]:
+        """The files of the folder whose whole relative name fits a regular expression."""
+        return [match for name in self.names if (match := re.fullmatch(pattern, name))]
+
+    def inside(self, name: str, key: str = "") -> Source:
+        return Source(str(Path(self.folder) / name), key)
 
 
-Found = dict[str, Source]
+@dataclass(frozen=True)
+class Found:
+    """Where every canonical key comes from, and attributes that the layout implies."""
+
+    sources: Mapping[Key, Source]
+    attributes: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """recognise(raw, split) -> parts, or None where the file is something else."""
+    """summary: the files it expects, in one line. automatic: whether it is tried without being asked for."""
 
     name: str
     summary: str
-    source: str
-    recognise: Callable[[Raw, str | None], Found | None]
+    automatic: bool
+    find: Callable[[Given], Found | None]
 
 
 LAYOUTS: dict[str, Layout] = {}
+ALIASES = {"dbsn": "vsepp", "w2vvpp": "bigfile", "frozen-in-time": "frozen"}
 
 
-def layout(
-    name: str, summary: str, source: str
-) -> Callable[[Callable[[Raw, str | None], Found | None]], Callable[[Raw, str | None], Found | None]]:
-    """Decorator that names a recogniser; they are tried in the order of this file."""
+def layout(name: str, summary: str, *, automatic: bool = True) -> Callable[[Callable[[Given], Found | None]], None]:
+    """Registers a layout function under a name."""
 
-    def keep(function: Callable[[Raw, str | None], Found | None]) -> Callable[[Raw, str | None], Found | None]:
-        LAYOUTS[name] = Layout(name, summary, source, function)
-        return function
+    def keep(find: Callable[[Given], Found | None]) -> None:
+        LAYOUTS[name] = Layout(name, summary, automatic, find)
 
     return keep
 
 
-def recognise(raw: Raw, split: str | None = None, forced: str | None = None) -> tuple[str, Found]:
-    """(layout, parts). InputError where nothing fits, UsageError for an unknown name."""
-    if forced is not None:
-        if forced not in LAYOUTS:
-            raise UsageError(f"unknown layout {forced!r}{nearest(forced, LAYOUTS)}")
-        found = LAYOUTS[forced].recognise(raw, split)
-        if found is None:
-            raise InputError(f"{raw.origin}: does not look like layout {forced}; it holds {_listed(raw)}")
-        return forced, found
-    for name, each in LAYOUTS.items():
-        if name != "vsepp" and (found := each.recognise(raw, split)) is not None:
-            return name, found
-    raise InputError(
-        f"{raw.origin}: no embeddings or scores recognised among {_listed(raw)}; name them with --map KEY=SOURCE"
+def get(name: str) -> Layout:
+    """The layout of a name or alias; UsageError with the nearest match otherwise."""
+    found = LAYOUTS.get(ALIASES.get(name, name))
+    if found is None:
+        raise UsageError(f"unknown layout {name!r}{nearest(name, [*LAYOUTS, *ALIASES])}")
+    return found
+
+
+def listing() -> list[dict[str, object]]:
+    """Rows for `nclbench list layouts`."""
+    return [
+        {
+            "name": found.name,
+            "params": {},
+            "source": "",
+            "needs": "nothing: it is recognised" if found.automatic else f"--layout {found.name}",
+            "summary": found.summary,
+        }
+        for found in LAYOUTS.values()
+    ]
+
+
+def _names(folder: Path) -> tuple[str, ...]:
+    found: list[str] = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        relative = Path(place).relative_to(folder)
+        if len(relative.parts) > 2 or len(found) > MAX_NAMES:
+            folders.clear()
+            continue
+        found += [(relative / name).as_posix() for name in files if not name.startswith(".")]
+    return tuple(sorted(found))
+
+
+@layout("nclbench", "our own schema: SPLIT/MODALITY/embeddings and so on, in HDF5, npz, safetensors or a Parquet folder")
+def _nclbench(given: Given) -> Found | None:
+    found: dict[Key, Source] = {}
+    for raw in given.parts:
+        found |= {key: Source(raw.path, name) for name in raw.entries if (key := recognise(name))}
+    for match in given.matching(r"(.+)/part-?0*\.parquet"):
+        raw = given.shelf.open(str(Path(given.folder) / match[0]))
+        parts = given.inside(re.sub(r"0+(?=\.parquet$)", "*", match[0])).path
+        columns = {key: name for name in raw.entries if (key := recognise(f"{match[1]}/{name}"))}
+        found |= {key: Source(parts, name) for key, name in columns.items()}
+    return Found(found) if any(key.field in ("embeddings", "values") for key in found) else None
+
+
+_SIDES = {
+    "text": "text", "txt": "text", "caption": "text", "query": "query", "video": "video", "vid": "video",
+    "image": "image", "img": "image", "audio": "audio", "item": "item", "gallery": "item",
+}  # fmt: skip
+_SIDE = f"({'|'.join(_SIDES)})"
+_VECTORS = "(?:embeddings?|embeds?|embs?|features?|feats?|vectors)"
+_ITEM = "(?:video|vid|image|img|audio|item|gallery)"
+# What a flat name means; {} stands for the side that the pattern caught, ITEM for whatever the items are.
+_FLAT = (
+    (rf"{_SIDE}_{_VECTORS}", "test/{}/embeddings"),
+    (rf"(?:text|query|caption)_{_ITEM}_index", "test/text/item_index"),
+    (rf"(?:text|query|caption)_{_ITEM}_ids?", "test/text/item_ids"),
+    (rf"{_SIDE}_ids", "test/{}/ids"),
+    (rf"{_SIDE}_weights?", "test/{}/weight"),
+    (r"(?:text_|query_)?captions|texts|sentences", "test/text/captions"),
+    (rf"{_ITEM}_(?:captions|titles)|titles", "test/ITEM/titles"),
+    (rf"query_?bank_(?:text_)?{_VECTORS}", "bank/text/embeddings"),
+    (r"query_?bank_(?:text_)?ids", "bank/text/ids"),
+    (r"query_?bank_(?:text_)?captions", "bank/text/captions"),
+    (rf"(?:gallery|item|video)_?bank_(?:{_ITEM}_)?{_VECTORS}", "bank/ITEM/embeddings"),
+    (rf"(?:gallery|item|video)_?bank_(?:{_ITEM}_)?ids", "bank/ITEM/ids"),
+)
+
+
+@layout("flat", "one file with text_embeddings, video_embeddings, text_video_index or text_video_ids, captions, video_ids, …")
+def _flat(given: Given) -> Found | None:
+    if len(given.parts) != 1:
+        return None
+    raw = given.parts[0]
+    meanings: dict[str, str] = {}
+    for name in raw.entries:
+        for pattern, meaning in _FLAT:
+            if match := re.fullmatch(pattern, name):
+                side = _SIDES[match[1]] if match.groups() else ""
+                meanings[name] = meaning.format(side)
+                break
+    words = {meaning.split("/")[1] for meaning in meanings.values()}
+    items = next((word for word in ITEM_SETS if word in words), "item")
+    texts = "query" if "query" in words and "text" not in words else "text"
+    found: dict[Key, Source] = {}
+    for name, meaning in meanings.items():
+        split, group, what = meaning.split("/")
+        group = {"ITEM": items, "text": texts, "query": texts}.get(group, group)
+        found.setdefault(Key(split, group, what), Source(raw.path, name))
+    return Found(found) if any(key.field == "embeddings" for key in found) else None
+
+
+@layout("clip-retrieval", "a folder with text_emb/text_emb_0.npy, img_emb/img_emb_0.npy, metadata/metadata_0.parquet; row = pair")
+def _clip_retrieval(given: Given) -> Found | None:
+    found: dict[Key, Source] = {}
+    for group, word in (("text", "text"), ("image", "img")):
+        if given.matching(rf"{word}_emb/{word}_emb_\d+\.npy"):
+            found[Key("test", group, "embeddings")] = given.inside(f"{word}_emb/{word}_emb_*.npy")
+    tables = [match[0] for match in given.matching(r"metadata/metadata_\d+\.parquet")]
+    if found and tables:
+        columns = given.shelf.open(str(Path(given.folder) / tables[0])).entries
+        for group, what, column in (("text", "captions", "caption"), ("image", "titles", "image_path")):
+            if column in columns and columns[column].dtype == STRING and Key("test", group, "embeddings") in found:
+                found[Key("test", group, what)] = given.inside("metadata/metadata_*.parquet", column)
+    return Found(found) if found else None
+
+
+@layout("frozen", "a folder of Frozen-in-Time: txt_embeds_test.npy, vid_embeds_test.npy (or _0, _1, …), ids_test.csv with column 0")
+def _frozen(given: Given) -> Found | None:
+    found: dict[Key, Source] = {}
+    for match in given.matching(r"(vid_embeds|txt_embeds|ids)_([a-z]+)(_\d+)?\.(npy|csv)"):
+        name = f"{match[1]}_{match[2]}{'_*' if match[3] else ''}.{match[4]}"
+        if match[1] == "ids":
+            found[Key(match[2], "video", "ids")] = given.inside(name, "0")
+            found[Key(match[2], "text", "item_ids")] = given.inside(name, "0")
+        else:
+            found[Key(match[2], "video" if match[1] == "vid_embeds" else "text", "embeddings")] = given.inside(name)
+    return Found(found) if any(key.field == "embeddings" for key in found) else None
+
+
+def _vectors(raw: Raw) -> Source | None:
+    """The one table of numbers in a file."""
+    tables = [name for name, entry in raw.entries.items() if len(entry.shape) == 2 and entry.dtype != STRING]
+    named = [name for name in tables if name.rsplit("/", 1)[-1].rsplit(".", 1)[-1] in ("embeddings", "embedding")]
+    chosen = tables if len(tables) == 1 else named
+    return Source(raw.path, chosen[0]) if len(chosen) == 1 else None
+
+
+@layout("bigfile", "two BigFile folders (feature.bin, id.txt, shape.txt): texts, then videos; text ids are VIDEO#NUMBER")
+def _bigfile(given: Given) -> Found | None:
+    if len(given.parts) != 2 or not all(Path(raw.path).is_dir() for raw in given.parts):
+        return None
+    texts, videos = (raw.path for raw in given.parts)
+    return Found(
+        {
+            Key("test", "text", "embeddings"): Source(texts, "embeddings"),
+            Key("test", "text", "ids"): Source(texts, "ids"),
+            Key("test", "text", "item_ids"): Source(texts, "ids", (Transform("before", "#"),)),
+            Key("test", "video", "embeddings"): Source(videos, "embeddings"),
+            Key("test", "video", "ids"): Source(videos, "ids"),
+        }
     )
 
 
-def _listed(raw: Raw) -> str:
-    from nclbench.files import printable
-
-    names = [printable(f"{key or 'an array'} {list(entry.shape)}") for key, entry in raw.entries.items()]
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") or "nothing"
-
-
-_SET = re.compile(r"(?P<split>[\w.-]+?)[/.](?P<set>[A-Za-z]+)[/.](?P<part>\w+)\Z")
-
-
-@layout("nclbench", "SPLIT/MODALITY/embeddings, ids, item_ids, captions; SPLIT/relevance; bank/…", "this project")
-def _nclbench(raw: Raw, split: str | None) -> Found | None:
-    splits: dict[str, Found] = {}
-    bank: Found = {}
-    for key in raw.entries:
-        match = _SET.match(key)
-        if match is None:
-            continue
-        side, part = _side(match["set"]), {"titles": "captions"}.get(match["part"], match["part"])
-        name = f"{side or match['set']}/{part}"
-        if match["split"].startswith("bank"):
-            bank[f"bank/{name}"] = Source(raw, key)
-        else:
-            splits.setdefault(match["split"], {})[name] = Source(raw, key)
-    splits = {name: {k: s for k, s in found.items() if k in KEYS} for name, found in splits.items()}
-    splits = {name: found for name, found in splits.items() if "scores/values" in found or "text/embeddings" in found}
-    if not splits:
+@layout("pair", "two files with one table of vectors each: texts, then items, as in text.npy,video.npy")
+def _pair(given: Given) -> Found | None:
+    if len(given.parts) != 2:
         return None
-    chosen = split or ("test" if "test" in splits else next(iter(splits)))
-    if chosen not in splits or (split is None and "test" not in splits and len(splits) > 1):
-        raise UsageError(f"{raw.origin}: choose one of its splits with --split: {', '.join(splits)}")
-    return splits[chosen] | {key: source for key, source in bank.items() if key in KEYS} | _scale(raw)
+    found: dict[Key, Source] = {}
+    for raw, group in zip(given.parts, ("text", "video"), strict=True):
+        vectors = _vectors(raw)
+        if vectors is None:
+            return None
+        found[Key("test", group, "embeddings")] = vectors
+        ends = {re.split(r"[./]", name)[-1]: name for name, entry in raw.entries.items() if entry.dtype == STRING}
+        for what in ("ids", "captions", "item_ids"):
+            if what in ends and (what != "item_ids" or group == "text"):
+                found[Key("test", group, what)] = Source(raw.path, ends[what])
+    return Found(found)
 
 
-def _side(name: str) -> str | None:
-    return "text" if name.lower() in _ASKING else "video" if name.lower() in _SEARCHED else None
-
-
-def _scale(raw: Raw) -> Found:
-    return {"logit_scale": Source(raw, "logit_scale")} if "logit_scale" in raw.entries else {}
-
-
-_FLAT: Mapping[str, str] = {
-    "text_ids": "text/ids",
-    "query_ids": "text/ids",
-    "text_video_ids": "text/item_ids",
-    "text_image_ids": "text/item_ids",
-    "text_video_index": "text/item_index",
-    "text_image_index": "text/item_index",
-    "captions": "text/captions",
-    "video_ids": "video/ids",
-    "image_ids": "video/ids",
-    "audio_ids": "video/ids",
-    "item_ids": "video/ids",
-    "gallery_captions": "video/captions",
-    "titles": "video/captions",
-    "text_weight": "text/weight",
-    "video_weight": "video/weight",
-    "querybank_text_embeddings": "bank/text/embeddings",
-    "querybank_embeddings": "bank/text/embeddings",
-    "querybank_text_ids": "bank/text/ids",
-    "gallerybank_embeddings": "bank/video/embeddings",
-    "gallerybank_video_embeddings": "bank/video/embeddings",
-    "gallerybank_ids": "bank/video/ids",
-    "querybank_scores": "bank/scores/values",
-    "gallerybank_scores": "bank/video/scores/values",
-    "logit_scale": "logit_scale",
-}
-_EMBEDDINGS = re.compile(r"([A-Za-z]+)(?:_(?:embeddings?|embeds?|embs?|features?|feats?))?\Z")
-
-
-def _flat_parts(raw: Raw) -> Found:
-    found: Found = {}
-    for key, entry in raw.entries.items():
-        name = key.rpartition("/")[2]
-        part = _FLAT.get(name)
-        match = _EMBEDDINGS.match(name)
-        if part is None and match and len(entry.shape) == 2 and (side := _side(match[1])):
-            part = f"{side}/embeddings"
-        if part is not None:
-            if part in found:
-                raise InputError(f"{raw.origin}: both {found[part].key} and {key} look like {part}; use --map")
-            found[part] = Source(raw, key)
-    return found
-
-
-@layout("flat", "text_embeddings, video_embeddings, text_video_index or ids, captions, banks", "common HDF5 and npz files")
-def _flat(raw: Raw, split: str | None) -> Found | None:
-    found = _flat_parts(raw)
-    return found if {"text/embeddings", "video/embeddings"} <= set(found) else None
-
-
-@layout("clip-retrieval", "folders img_emb, text_emb and metadata; same row = pair", "clip-retrieval's clip_inference")
-def _clip_retrieval(raw: Raw, split: str | None) -> Found | None:
-    items = next((key for key in ("img_emb", "video_emb") if key in raw.entries), None)
-    if items is None or "text_emb" not in raw.entries:
+@layout("vsepp", "two files of VSE++ and DBSN: five captions an image in a row, images repeated as often", automatic=False)
+def _vsepp(given: Given) -> Found | None:
+    tables = [_vectors(raw) for raw in given.parts]
+    if len(tables) != 2 or tables[0] is None or tables[1] is None:
         return None
-    found = {"text/embeddings": Source(raw, "text_emb"), "video/embeddings": Source(raw, items)}
-    for key, part in (("metadata/caption", "text/captions"), ("metadata/image_path", "video/ids")):
-        if key in raw.entries:
-            found[part] = Source(raw, key)
-    return found
+    images = Source(tables[1].path, tables[1].key, (Transform("unrepeat", "5"),))
+    return Found(
+        {Key("test", "text", "embeddings"): tables[0], Key("test", "image", "embeddings"): images},
+        {"captions_per_item": 5},
+    )
 
 
-@layout("frozen", "vid_embeds_test.npy, txt_embeds_test.npy, ids_test.csv in a folder", "Frozen in Time's test.py")
-def _frozen(raw: Raw, split: str | None) -> Found | None:
-    end = split or "test"
-    names = {"text/embeddings": f"txt_embeds_{end}", "video/embeddings": f"vid_embeds_{end}"}
-    if not set(names.values()) <= set(raw.entries):
+@layout("matrix", "one file with a table of scores: rows are queries, columns are items")
+def _matrix(given: Given) -> Found | None:
+    if len(given.parts) != 1:
         return None
-    found = {part: Source(raw, key) for part, key in names.items()}
-    if f"ids_{end}" in raw.entries:
-        found["video/ids"] = Source(raw, f"ids_{end}")
-    return found
-
-
-@layout("matrix", "one array of scores, queries x items", "dumped similarity matrices")
-def _matrix(raw: Raw, split: str | None) -> Found | None:
-    tables = [key for key, entry in raw.entries.items() if len(entry.shape) == 2 and entry.dtype != "string"]
-    named = [key for key in tables if key.rpartition("/")[2] in _SCORES]
-    chosen = named or tables
-    if len(chosen) != 1:
+    raw = given.parts[0]
+    named = [name for name in raw.entries if re.split(r"[./]", name)[-1] in _SCORES]
+    chosen = Source(raw.path, named[0]) if len(named) == 1 else _vectors(raw)
+    if chosen is None or re.search(_VECTORS, chosen.key):
         return None
-    parts = {part: source for part, source in _flat_parts(raw).items() if not part.endswith("embeddings")}
-    return {**parts, "scores/values": Source(raw, chosen[0])}
+    return Found({Key("test", "scores", "values"): chosen})
 
 
-@layout("vsepp", "image rows repeated 5 times, caption i belongs to image i // 5", "VSE++, DBSN; only when asked for")
-def _vsepp(raw: Raw, split: str | None) -> Found | None:
-    found = _flat(raw, split)
-    if found is None:
-        return None
-    video = found["video/embeddings"]
-    repeated = raw.entries[video.key].shape[0] == raw.entries[found["text/embeddings"].key].shape[0]
-    found["video/embeddings"] = Source(raw, video.key, ("stride=5",) if repeated else ())
-    found["text/item_index"] = Source(raw, found["text/embeddings"].key, ("rows", "groups=5"))
-    return found
+_SCORES = ("scores", "sim", "sims", "similarity", "similarities", "sim_matrix", "similarity_matrix")
 
 
-def listing() -> list[dict[str, Any]]:
-    """What `nclbench list layouts` shows."""
-    return [
-        {"name": each.name, "params": {}, "source": each.source, "needs": "", "summary": each.summary}
-        for each in LAYOUTS.values()
-    ]
+def describe(given: Given) -> str:
+    """What is there, for a message that no layout fits."""
+    if given.folder:
+        return ", ".join(printable(name) for name in given.names[:8]) or "nothing"
+    shapes = [f"{printable(name)} {entry.shape}" for raw in given.parts for name, entry in raw.entries.items()]
+    return ", ".join(shapes[:8]) or "nothing"

@@ -1,35 +1,36 @@
 """Text files: a list (one a line, or a JSON list) or columns (CSV, TSV, a JSON object of lists)."""
 
 import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 from nclbench.errors import InputError
 from nclbench.files import printable
-from nclbench.sources.raw import STRING, Array, Entry, Raw, texts
+from nclbench.sources.raw import STRING, Entry, Raw, texts
 
 SUFFIXES = (".txt", ".csv", ".tsv", ".json")
 
 
 def open_file(path: Path) -> Raw:
-    """A list has the key "", columns their names, and also their numbers where no name is that number."""
+    """A list has the key "", columns have their names."""
     where = printable(path)
     text = path.read_bytes().decode("utf-8-sig")
     if path.suffix == ".txt":
-        columns = {"": text.splitlines()}
+        columns = {"": text.replace("\r\n", "\n").removesuffix("\n").split("\n") if text else []}
     elif path.suffix == ".json":
         columns = _json(text, where)
     else:
         columns = table(text, "\t" if path.suffix == ".tsv" else ",", where)
     arrays = {key: texts(values, f"{where}:{printable(key)}" if key else where) for key, values in columns.items()}
     entries = {key: Entry((len(values),), STRING) for key, values in arrays.items()}
-    return Raw(str(path), entries, {}, lambda keys: _pick(arrays, keys, where), (path,))
+    return Raw(str(path), entries, {}, lambda keys: {key: arrays[key] for key in keys}, (path,))
 
 
 def table(text: str, separator: str, where: str) -> dict[str, list[str]]:
     """The columns of a CSV text whose first line names them."""
-    rows = [row for row in csv.reader(text.splitlines(keepends=True), delimiter=separator, strict=True) if row]
+    rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True) if row]
     if not rows:
         raise InputError(f"{where}: empty; the first line must name the columns")
     names = [name.strip() for name in rows[0]]
@@ -67,6 +68,3 @@ def _json(text: str, where: str) -> dict[str, list[str]]:
         for key, values in columns.items()
     }
 
-
-def _pick(arrays: dict[str, Array], keys: list[str], where: str) -> dict[str, Array]:
-    return {key: arrays[key] for key in keys}

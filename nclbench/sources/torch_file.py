@@ -46,7 +46,7 @@ def _check_archive(path: Path, where: str) -> None:
         members = checked_members(archive, where)
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
             raise InputError(f"{where}: compressed, which torch never does; {ADVICE}")
-        if any(member.filename.endswith(("/constants.pkl", "/version.txt")) for member in members):
+        if any(member.filename.endswith("/constants.pkl") or "/code/" in member.filename for member in members):
             raise InputError(f"{where}: a TorchScript program, not tensors; {ADVICE}")
 
 

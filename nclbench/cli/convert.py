@@ -1,0 +1,5 @@
+import typer
+
+
+def convert(file: str) -> None:
+    """Placeholder (helper writes it)."""

@@ -1,0 +1,5 @@
+import typer
+
+
+def inspect(file: str) -> None:
+    """Placeholder (helper writes it)."""
