@@ -12,7 +12,7 @@ _HOMES = {
     "Embeddings": "problem",
     "Problem": "problem",
     "Relevance": "problem",
-    "evaluate": "evaluate",
+    "evaluate": "evaluation",
     "load": "sources",
     "Results": "results",
     "NclbenchError": "errors",
@@ -21,7 +21,7 @@ __all__ = [*_HOMES, "__version__"]
 
 if TYPE_CHECKING:
     from nclbench.errors import NclbenchError as NclbenchError
-    from nclbench.evaluate import evaluate as evaluate
+    from nclbench.evaluation import evaluate as evaluate
     from nclbench.problem import Embeddings as Embeddings
     from nclbench.problem import Problem as Problem
     from nclbench.problem import Relevance as Relevance

@@ -20,9 +20,11 @@ def interval(
     cluster: (Q,) captions of one item are drawn together; None draws queries. The same seed gives the same interval.
     """
     draw = np.random.default_rng(seed)
+    if cluster is not None and len(np.unique(cluster)) == len(values):
+        cluster = None
     if median:
-        found = _medians(values, draw)
-    elif cluster is None or len(np.unique(cluster)) == len(values):
+        found = _medians(values, draw) if cluster is None else _clustered_medians(values, cluster, draw)
+    elif cluster is None:
         kinds, counts = np.unique(values, return_counts=True)
         found = _counts(counts, draw) @ kinds / len(values)
     else:
@@ -52,3 +54,17 @@ def _medians(values: Array, draw: np.random.Generator) -> Array:
     places = [np.minimum((share * n).astype(int), n - 1) for share in (first, second)]
     middle: Array = (ordered[places[0]] + ordered[places[1]]) / 2
     return middle
+
+
+def _clustered_medians(values: Array, cluster: Integers, draw: np.random.Generator) -> Array:
+    """(resamples,) medians when clusters are drawn: the middle of the sorted values, each as often as its cluster."""
+    order = np.lexsort((cluster, values))
+    ordered = values[order]
+    names, owner = np.unique(cluster[order], return_inverse=True)
+    found = np.empty(RESAMPLES)
+    for number in range(RESAMPLES):
+        drawn = draw.multinomial(len(names), np.full(len(names), 1 / len(names)))
+        upto = np.cumsum(drawn[owner])
+        places = np.searchsorted(upto, [(upto[-1] + 1) // 2, upto[-1] // 2 + 1])
+        found[number] = ordered[places].mean()
+    return found

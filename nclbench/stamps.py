@@ -1,5 +1,7 @@
 """What stands beside every number: the signature of how it was made, and the notes that a reader must know."""
 
+from pathlib import Path
+
 import numpy as np
 
 from nclbench import __version__
@@ -7,6 +9,23 @@ from nclbench.problem import Problem
 from nclbench.results import Applied, Convergence
 
 LARGEST_COSINE = 1.5
+
+
+def revision() -> str | None:
+    """The git commit of a checkout that the package runs from; None where it was installed without one."""
+    folder = Path(__file__).parents[1] / ".git"
+    try:
+        head = (folder / "HEAD").read_text(encoding="ascii").strip()
+        if not head.startswith("ref: "):
+            return head
+        reference = head.removeprefix("ref: ")
+        if (folder / reference).is_file():
+            return (folder / reference).read_text(encoding="ascii").strip()
+        packed = (folder / "packed-refs").read_text(encoding="ascii").splitlines()
+        return next((line.split()[0] for line in packed if line.endswith(f" {reference}")), None)
+    except (OSError, ValueError):
+        return None
+
 _SILENT_PARAMS = {"start": "gallery", "marginals": "uniform", "fit": None, "max_iters": None}
 
 

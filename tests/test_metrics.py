@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from nclbench.bases import Stored
 from nclbench.errors import UsageError
-from nclbench.evaluate import DEFAULT_METRICS, evaluate
+from nclbench.evaluation import DEFAULT_METRICS, evaluate
 from nclbench.metrics import TIES, Measured, measure, metrics, parse
 from nclbench.metrics.blocks import Blocks
 from nclbench.plan import Plan

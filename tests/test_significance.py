@@ -101,7 +101,6 @@ def test_the_interval_of_a_clustered_mean_equals_a_loop():
     assert found[1] - found[0] > 1.5 * (alone[1] - alone[0])
 
 
-@pytest.mark.xfail(reason="interval(median=True) does not look at cluster")
 def test_the_interval_of_a_clustered_median_equals_a_loop():
     draw = np.random.default_rng(2)
     groups = [np.full(20, float(rank)) for rank in draw.permutation(400)[:41]]

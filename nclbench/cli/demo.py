@@ -30,7 +30,7 @@ def demo(
 
     from dataclasses import replace
 
-    from nclbench.evaluate import evaluate
+    from nclbench.evaluation import evaluate
     from nclbench.plan import choose
     from nclbench.results import Results
 

@@ -64,7 +64,7 @@ def evaluate(
 
     from dataclasses import replace
 
-    from nclbench.evaluate import evaluate as run
+    from nclbench.evaluation import evaluate as run
     from nclbench.plan import choose
     from nclbench.results import Results
 

@@ -58,7 +58,7 @@ def ndcg(blocks: Blocks, k: int, ties: str) -> Array:
         share = (total[end] - total[np.minimum(blocks.above, k)]) / size
     elif ties == "midrank":
         position = blocks.above + (size + 1) / 2
-        share = np.where(position <= k, 1 / np.log2(1 + position), 0.0)
+        share = np.where(position - 1 < k, 1 / np.log2(1 + position), 0.0)
     else:
         last_first = blocks.block_relevant[blocks.of_pair] - 1 - blocks.order_in_block
         ahead = size - blocks.block_relevant[blocks.of_pair] + last_first

@@ -48,7 +48,7 @@ def build(results: Results | Sequence[Results], *, metrics: Sequence[str] | None
     said += [f"ties {rule}" for rule in dict.fromkeys(str(run.options.get("ties", "expected")) for run in runs)]
     return Table(
         caption=printable(", ".join(text for text in said if text != "ties expected")),
-        labels=(*(name for name, found in identity.items() if len(found) > 1), "spec", "fitted_on"),
+        labels=(*(name for name, found in identity.items() if len(found) > 1 and _tells(name, rows)), "spec", "fitted_on"),
         metrics=tuple(printable(name) for name in names),
         groups=groups,
         notes=(
@@ -58,6 +58,11 @@ def build(results: Results | Sequence[Results], *, metrics: Sequence[str] | None
         legend=_legend(rows),
         signatures=tuple(dict.fromkeys(row.signature for row in rows)),
     )
+
+
+def _tells(name: str, rows: Sequence[Row]) -> bool:
+    """Whether a label says more than the model does: scorers matter where one model has several."""
+    return name != "scorer" or len({(row.model, row.scorer) for row in rows}) > len({row.model for row in rows})
 
 
 def _columns(runs: Sequence[Run], wanted: Sequence[str] | None) -> list[str]:

@@ -97,7 +97,8 @@ def _sides(by_role: Mapping[str, Mapping[str, Loaded]], scores: Scores, loaded: 
     for (rows, columns), values in scores.items():
         expected = tuple(len(found[role]) if role in found else 0 for role in (rows, columns))
         if values.shape != expected:
-            raise InputError(f"{origin or 'scores'}: shape {values.shape} for {rows} x {columns} of sizes {expected}; they must agree")
+            where = origin or "scores"
+            raise InputError(f"{where}: shape {values.shape}, but {rows} x {columns} are {expected}; they must agree")
     return found
 
 
@@ -137,7 +138,8 @@ def _logit_scale(reading: Reading, notes: list[str]) -> float | None:
         raise InputError(f"{reading.name}: logit_scale is {scale}; it must be a positive number (100 for CLIP)")
     if scale < 10 and not reading.own:
         notes.append(
-            f"{reading.name}: logit_scale {scale:g} looks like a logarithm (e^x = {np.exp(scale):.4g}); it is taken as it is"
+            f"{reading.name}: logit_scale {scale:g} looks like a logarithm (e^x = {np.exp(scale):.4g}); "
+            "it is taken as it is"
         )
     return scale
 

@@ -73,12 +73,13 @@ def leaks(problem: Problem) -> tuple[str, ...]:
         if bank is None:
             continue
         shared = len(set(bank.ids) & set(test.ids))
-        what = "ids"
         if not shared and bank.vectors is not None and test.vectors is not None:
             known = set(row_keys(test.vectors))
-            shared, what = sum(key in known for key in row_keys(bank.vectors)), "rows"
+            same = sum(key in known for key in row_keys(bank.vectors))
+            if same:
+                found.append(f"{bank.origin}: {same} of {len(bank)} bank rows equal test rows: repeats, or a leak?")
         if shared:
-            found.append(f"{bank.origin}: {shared} of {len(bank)} {what} of the bank are also under test; the bank leaks the test set")
+            found.append(f"{bank.origin}: {shared} of {len(bank)} bank ids are under test too; the bank leaks the test")
     return tuple(found)
 
 

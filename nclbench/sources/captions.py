@@ -29,9 +29,14 @@ def with_captions(problem: Problem, path: str | Path, shelf: Shelf) -> Problem:
                 return _with(problem, [by_id[key] for key in wanted])
         missing = [key for key in problem.queries.ids if key not in by_id]
         if len(missing) < len(problem.queries):
-            raise InputError(f"{where}:{printable(name)}: {len(missing)} queries are not in it ({listed(missing[:5])}); add them")
+            raise InputError(
+                f"{where}:{printable(name)}: {len(missing)} queries are not in it ({listed(missing[:5])}); add them"
+            )
     if len(captions) != len(problem.queries):
-        raise InputError(f"{where}: {len(captions)} captions for {len(problem.queries)} queries, and no ids that match; give one a query")
+        raise InputError(
+            f"{where}: {len(captions)} captions for {len(problem.queries)} queries, and no ids that match; "
+            "give one a query"
+        )
     return _with(problem, captions)
 
 
@@ -42,9 +47,10 @@ def _with(problem: Problem, captions: list[str]) -> Problem:
 def _items_of_queries(problem: Problem) -> list[str] | None:
     """The item of each query, where every query has one and no item is asked for twice."""
     relevance = problem.relevance
-    if relevance is None or len(relevance) != len(problem.queries) or len(set(relevance.item.tolist())) < len(relevance):
+    if relevance is None or len(relevance) != len(problem.queries):
         return None
-    return [problem.items.ids[item] for item in relevance.item.tolist()]
+    items = relevance.item.tolist()
+    return [problem.items.ids[item] for item in items] if len(set(items)) == len(items) else None
 
 
 def _read(path: str, shelf: Shelf) -> tuple[list[str], dict[str, list[str]]]:
@@ -57,4 +63,5 @@ def _read(path: str, shelf: Shelf) -> tuple[list[str], dict[str, list[str]]]:
         raise InputError(f"{raw.origin}: no column of captions; name one of its columns 'caption'")
     named = [name for name in _ID if name in raw.entries]
     found = shelf.read(path, [text, *named])
-    return [str(value) for value in found[text].tolist()], {name: [str(v) for v in found[name].tolist()] for name in named}
+    lists = {name: [str(value) for value in values.tolist()] for name, values in found.items()}
+    return lists[text], {name: lists[name] for name in named}

@@ -1,149 +1,102 @@
-"""Opens any file or folder as `Raw`, by its suffix; whatever a reader stumbles over becomes one line."""
+"""Which reader opens which file, and the one place where whatever goes wrong in a reader becomes one line."""
 
-import re
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
+from nclbench.errors import InputError, NclbenchError
+from nclbench.files import printable, regular, sha256
+from nclbench.sources.raw import Array, Raw
 
-from nclbench.errors import InputError, MissingError, NclbenchError
-from nclbench.files import printable, regular
-from nclbench.sources.raw import STRING, Array, Entry, Raw
-
-_READERS = ("hdf5", "npz", "npy", "safetensors", "parquet", "torch_file", "text_file")
-_PICKLES = (".pkl", ".pickle", ".joblib", ".dill", ".p")
-_PART = re.compile(r"(\d+)\.\w+\Z")
-_COLUMNS = {"id": "ids", "item_id": "item_ids", "caption": "captions", "title": "titles", "embedding": "embeddings"}
-
-Read = TypeVar("Read")
-
-
-def open_raw(name: str) -> Raw:
-    """A file, a folder, or `text.npy,video.npy`. InputError, MissingError."""
-    path = Path(name)
-    if "," in name and not path.exists():
-        return _pair(name)
-    if path.is_dir():
-        return _folder(path)
-    if path.suffix.lower() in _PICKLES:
-        raise InputError(f"{printable(name)}: pickles can run code and are not read; save the arrays as npz or HDF5")
-    if not path.exists():
-        raise MissingError(f"{printable(name)}: no such file")
-    regular(path)
-    for reader in _READERS:
-        module = import_module(f"nclbench.sources.{reader}")
-        if path.suffix.lower() in module.SUFFIXES:
-            raw: Raw = _guarded(lambda: module.open_file(path), name, reader)  # noqa: B023 - called at once
-            return replace(raw, fetch=lambda keys: _guarded(lambda: raw.fetch(keys), name, reader))
-    raise InputError(
-        f"{printable(name)}: unknown kind of file {printable(path.suffix)!r}; use .h5, .npz, .npy, .safetensors, "
-        ".pt, .parquet or a folder"
-    )
+T = TypeVar("T")
+# Modules of this folder with `open_file`; named here so that a suffix can be known without importing its reader.
+READERS = {
+    ".h5": "hdf5", ".hdf5": "hdf5", ".he5": "hdf5", ".hdf": "hdf5",
+    ".npz": "npz",
+    ".npy": "npy",
+    ".safetensors": "safetensors",
+    ".parquet": "parquet", ".pq": "parquet",
+    ".pt": "torch_file", ".pth": "torch_file",
+    ".txt": "text_file", ".csv": "text_file", ".tsv": "text_file", ".json": "text_file",
+}  # fmt: skip
+NAMES = {
+    "hdf5": "HDF5", "npz": "npz", "npy": "npy", "safetensors": "safetensors", "parquet": "Parquet",
+    "torch_file": "a torch file of tensors", "text_file": "UTF-8 text of its kind", "bigfile": "a BigFile folder",
+}  # fmt: skip
+PICKLES = (".pkl", ".pickle", ".p", ".joblib", ".dill", ".ckpt")
+_MAGIC = {b"\x89HDF": "hdf5", b"\x93NUM": "npy", b"PAR1": "parquet"}
 
 
-def _guarded(read: Callable[[], Read], name: str, reader: str) -> Read:
-    try:
-        return read()
-    except (NclbenchError, KeyboardInterrupt):
-        raise
-    except (Exception, RecursionError) as error:  # readers of foreign formats raise anything
-        kind = reader.removesuffix("_file")
-        said = printable(error).strip() or "no reason given"
-        raise InputError(f"{printable(name)}: damaged or not {kind} ({type(error).__name__}: {said[:160]})") from None
+class Shelf:
+    """The files of one call: each is opened once and hashed once."""
+
+    def __init__(self) -> None:
+        self._raws: dict[str, Raw] = {}
+        self._digests: dict[Path, str] = {}
+
+    def open(self, path: str) -> Raw:
+        """MissingError where the file is not there, InputError for anything about its content."""
+        if path not in self._raws:
+            self._raws[path] = _open(path)
+        return self._raws[path]
+
+    def read(self, path: str, keys: Iterable[str]) -> dict[str, Array]:
+        """The arrays of some keys that the file is known to have."""
+        raw, wanted = self.open(path), list(keys)
+        return _guarded(raw.origin, NAMES[_reader(Path(path))], lambda: raw.fetch(wanted))
+
+    def digest(self, path: Path) -> str:
+        """The SHA-256 of a file's bytes."""
+        if path not in self._digests:
+            self._digests[path] = sha256(path)
+        return self._digests[path]
 
 
-def held(name: str, found: dict[str, Array], files: tuple[Path, ...]) -> Raw:
-    """Arrays that are already in memory, as a file would give them."""
-    entries = {
-        key: Entry(value.shape, STRING if value.dtype == object else str(value.dtype)) for key, value in found.items()
-    }
-    return Raw(name, entries, {}, lambda keys: {key: found[key] for key in keys}, files)
-
-
-def _only(raw: Raw) -> Array:
-    if len(raw.entries) != 1:
-        raise InputError(f"{raw.origin}: holds several arrays; name one with --map")
-    (key,) = raw.entries
-    return raw.fetch([key])[key]
-
-
-def _pair(name: str) -> Raw:
-    """Two arrays of one model: the first asks, the second is searched."""
-    parts = name.split(",")
-    if len(parts) != 2:
-        raise InputError(f"{printable(name)}: give two files, text.npy,video.npy")
-    raws = [open_raw(part) for part in parts]
-    found = {f"{side}_embeddings": _only(raw) for side, raw in zip(("text", "video"), raws, strict=True)}
-    return held(name, found, raws[0].files + raws[1].files)
-
-
-def _folder(path: Path) -> Raw:
-    """Parquet sets, clip-retrieval's folders, Frozen in Time's files, or a BigFile."""
-    if (path / "feature.bin").is_file():
+def _open(path: str) -> Raw:
+    place = Path(path)
+    if place.is_dir():
+        if not (place / "feature.bin").exists():
+            raise InputError(f"{printable(path)}: a folder without feature.bin; give the file in it")
         from nclbench.sources.bigfile import open_folder
 
-        return _guarded(lambda: open_folder(path), str(path), "bigfile")
-    if (path / "img_emb").is_dir() or (path / "text_emb").is_dir():
-        return _clip_retrieval(path)
-    loose = sorted(each for each in path.glob("*.npy") if each.is_file())
-    if loose:
-        return _loose(path, loose)
-    return _sets(path)
+        return _guarded(printable(path), NAMES["bigfile"], lambda: open_folder(place))
+    try:
+        regular(place)
+    except NclbenchError as error:
+        raise type(error)(printable(error)) from None
+    reader = _reader(place)
+    open_file: Callable[[Path], Raw] = import_module(f"nclbench.sources.{reader}").open_file
+    return _guarded(printable(path), NAMES[reader], lambda: open_file(place))
 
 
-def _sets(path: Path) -> Raw:
-    """`SPLIT.MODALITY/part-0000.parquet` with the columns id, item_id, caption, weight, embedding."""
-    found: dict[str, Array] = {}
-    files: tuple[Path, ...] = ()
-    raw = None
-    for folder in sorted(each for each in path.iterdir() if each.is_dir()):
-        parts = sorted(folder.glob("*.parquet"))
-        raws = [open_raw(str(part)) for part in parts]
-        for raw in raws:
-            files += raw.files
-        for column in raws[0].entries if raws else ():
-            for each in raws:
-                if column not in each.entries:
-                    raise InputError(f"{each.origin}: has no column {printable(column)}, but {raws[0].origin} has")
-            key = f"{folder.name.replace('.', '/')}/{_COLUMNS.get(column, column)}"
-            found[key] = np.concatenate([each.fetch([column])[column] for each in raws])
-    if raw is None:
-        raise InputError(f"{printable(path)}: a folder without Parquet sets, npy files or img_emb; use --map KEY=SOURCE")
-    return replace(held(str(path), found, files), attributes=raw.attributes)
+def _reader(path: Path) -> str:
+    if path.is_dir():
+        return "bigfile"
+    suffix = path.suffix.lower()
+    if suffix in READERS:
+        return READERS[suffix]
+    if suffix in PICKLES:
+        raise InputError(
+            f"{printable(path)}: pickles are never read, they could run code; save the arrays with numpy.savez or "
+            "safetensors where they were made"
+        )
+    with path.open("rb") as stream:
+        magic = stream.read(4)
+    if magic not in _MAGIC:
+        raise InputError(f"{printable(path)}: not a known kind of file; give one of {', '.join(sorted(READERS))}")
+    return _MAGIC[magic]
 
 
-def _clip_retrieval(path: Path) -> Raw:
-    found: dict[str, Array] = {}
-    files: tuple[Path, ...] = ()
-    for folder in ("text_emb", "img_emb", "video_emb"):
-        raws = [open_raw(str(part)) for part in sorted((path / folder).glob("*.npy"), key=_part)]
-        arrays = [_only(raw) for raw in raws]
-        if len({array.shape[1:] for array in arrays}) > 1:
-            raise InputError(f"{printable(path / folder)}: its parts have different widths")
-        if arrays:
-            found[folder] = np.concatenate(arrays)
-        files += tuple(file for raw in raws for file in raw.files)
-    tables = [open_raw(str(table)) for table in sorted((path / "metadata").glob("*.parquet"), key=_part)]
-    for column, entry in tables[0].entries.items() if tables else ():
-        if entry.dtype == STRING and all(column in table.entries for table in tables):
-            found[f"metadata/{column}"] = np.concatenate([table.fetch([column])[column] for table in tables])
-    return held(str(path), found, files + tuple(file for table in tables for file in table.files))
-
-
-def _loose(path: Path, files: list[Path]) -> Raw:
-    """npy files by their names, and the id lists beside them."""
-    found = {each.stem: _only(open_raw(str(each))) for each in files if not each.stem.startswith("meta_arr")}
-    lists = sorted(path.glob("ids*.csv"))
-    for each in lists:
-        raw = open_raw(str(each))
-        column = "0" if "0" in raw.entries else next(iter(raw.entries))
-        found[each.stem] = raw.fetch([column])[column]
-    return held(str(path), found, (*files, *lists))
-
-
-def _part(path: Path) -> int:
-    match = _PART.search(path.name)
-    return int(match[1]) if match else -1
+def _guarded(where: str, kind: str, work: Callable[[], T]) -> T:
+    """Readers meet hostile bytes: every exception of theirs is about the file."""
+    try:
+        return work()
+    except NclbenchError:
+        raise
+    except MemoryError:
+        raise InputError(f"{where}: asks for more memory than there is; is it damaged?") from None
+    except Exception as error:
+        reason = printable(" ".join(str(error).split()))[:160]
+        said = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+        raise InputError(f"{where}: damaged or not {kind} ({said})") from None

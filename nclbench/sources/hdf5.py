@@ -18,7 +18,7 @@ from nclbench.sources.raw import FREE_BYTES, RATIO, STRING, Array, Entry, Raw
 
 SUFFIXES = (".h5", ".hdf5", ".he5", ".hdf")
 CHILD = Path(__file__).with_name("hdf5_child.py")
-# Processor seconds for any file; a second more for so many bytes of it. An endless loop spends them, a slow disk does not.
+# Processor seconds for any file, and a second more for so many bytes: an endless loop spends them, a slow disk not.
 SECONDS = 15
 BYTES_A_SECOND = 50 << 20
 MEMORY = 2 << 30
@@ -49,7 +49,7 @@ def _ask(path: Path, keys: list[str] | None) -> list[tuple[dict[str, Any], Array
         "free": FREE_BYTES,
         "ratio": RATIO,
     }
-    # -P keeps the working folder, where the untrusted file may lie, off the import path; "::" turns filter plug-ins off.
+    # -P keeps the working folder, where the untrusted file may lie, off the import path; "::" turns plug-ins off.
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "HDF5_PLUGIN_PRELOAD": "::"}
     with subprocess.Popen(
         [sys.executable, "-P", str(CHILD)],
@@ -126,7 +126,7 @@ def _exactly(stream: IO[bytes], count: int) -> bytes:
 
 
 def _fill(stream: IO[bytes], array: Array) -> None:
-    view = memoryview(array.reshape(-1).view(np.uint8))
+    view = array.reshape(-1).view(np.uint8).data
     while len(view):
         got = stream.readinto(view)  # type: ignore[attr-defined]
         if not got:

@@ -53,6 +53,8 @@ class Key:
 def recognise(name: str) -> Key | None:
     """The key that a dataset's name is, in our own schema; None for any other name."""
     words = re.split(r"[./]", name.strip("/."))
+    if len(words) > 3 and words[0] == "bank" and words[-2:] == ["scores", "values"]:
+        words.pop()
     if len(words) > 3 and words[0] == "bank":
         words = [".".join(words[:-2]), *words[-2:]]
     if len(words) == 2:
@@ -64,7 +66,7 @@ def recognise(name: str) -> Key | None:
         field = _PAIR.get(field, field)
         return Key(split, group, field) if field in RELEVANCE else None
     if group == "scores":
-        return Key(split, group, field) if field == "values" else None
+        return Key(split, group, field) if field == "values" and not split.startswith("bank") else None
     key = Key(split, group, _SINGULAR.get(field, field))
     known = FIELDS + (("scores",) if key.is_bank else ())
     return key if group in QUERY_SETS + ITEM_SETS and key.field in known else None

@@ -109,7 +109,7 @@ def _names(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-@layout("nclbench", "our own schema: SPLIT/MODALITY/embeddings and so on, in HDF5, npz, safetensors or a Parquet folder")
+@layout("nclbench", "our own schema: SPLIT/MODALITY/embeddings …, in HDF5, npz, safetensors or a Parquet folder")
 def _nclbench(given: Given) -> Found | None:
     found: dict[Key, Source] = {}
     for raw in given.parts:
@@ -146,7 +146,7 @@ _FLAT = (
 )
 
 
-@layout("flat", "one file with text_embeddings, video_embeddings, text_video_index or text_video_ids, captions, video_ids, …")
+@layout("flat", "one file: text_embeddings, video_embeddings, text_video_index or text_video_ids, video_ids, …")
 def _flat(given: Given) -> Found | None:
     if len(given.parts) != 1:
         return None
@@ -169,7 +169,7 @@ def _flat(given: Given) -> Found | None:
     return Found(found) if any(key.field == "embeddings" for key in found) else None
 
 
-@layout("clip-retrieval", "a folder with text_emb/text_emb_0.npy, img_emb/img_emb_0.npy, metadata/metadata_0.parquet; row = pair")
+@layout("clip-retrieval", "a folder: text_emb/text_emb_0.npy, img_emb/img_emb_0.npy, metadata/…; row = pair")
 def _clip_retrieval(given: Given) -> Found | None:
     found: dict[Key, Source] = {}
     for group, word in (("text", "text"), ("image", "img")):
@@ -184,7 +184,7 @@ def _clip_retrieval(given: Given) -> Found | None:
     return Found(found) if found else None
 
 
-@layout("frozen", "a folder of Frozen-in-Time: txt_embeds_test.npy, vid_embeds_test.npy (or _0, _1, …), ids_test.csv with column 0")
+@layout("frozen", "a folder of Frozen-in-Time: txt_embeds_test.npy, vid_embeds_test.npy, ids_test.csv")
 def _frozen(given: Given) -> Found | None:
     found: dict[Key, Source] = {}
     for match in given.matching(r"(vid_embeds|txt_embeds|ids)_([a-z]+)(_\d+)?\.(npy|csv)"):
@@ -205,7 +205,7 @@ def _vectors(raw: Raw) -> Source | None:
     return Source(raw.path, chosen[0]) if len(chosen) == 1 else None
 
 
-@layout("bigfile", "two BigFile folders (feature.bin, id.txt, shape.txt): texts, then videos; text ids are VIDEO#NUMBER")
+@layout("bigfile", "two BigFile folders (feature.bin, id.txt, shape.txt); text ids are VIDEO#NUMBER")
 def _bigfile(given: Given) -> Found | None:
     if len(given.parts) != 2 or not all(Path(raw.path).is_dir() for raw in given.parts):
         return None
@@ -238,7 +238,7 @@ def _pair(given: Given) -> Found | None:
     return Found(found)
 
 
-@layout("vsepp", "two files of VSE++ and DBSN: five captions an image in a row, images repeated as often", automatic=False)
+@layout("vsepp", "two files of VSE++, DBSN: five captions an image in a row, images repeated", automatic=False)
 def _vsepp(given: Given) -> Found | None:
     tables = [_vectors(raw) for raw in given.parts]
     if len(tables) != 2 or tables[0] is None or tables[1] is None:

@@ -14,7 +14,7 @@ SUFFIXES = (".parquet", ".pq")
 
 
 def open_file(path: Path) -> Raw:
-    """Lists the columns; a column of vectors has the shape (N, D), D known only once it is read unless the type says it."""
+    """Lists the columns. A column of vectors is (N, D); D is -1 here where the type does not say it."""
     from pyarrow import parquet
 
     where = printable(path)

@@ -1,4 +1,4 @@
-"""What a file holds before anybody has decided what it means: named arrays, attributes, and a way to read some of them."""
+"""What a file holds before anybody has decided what it means: named arrays, attributes, a way to read some."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field

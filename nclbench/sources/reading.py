@@ -96,7 +96,7 @@ def assignments(mapping: Assignments | None, paths: Sequence[str]) -> tuple[dict
     for entry in mapping.items() if isinstance(mapping, Mapping) else mapping or ():
         key, equals, source = entry.partition("=") if isinstance(entry, str) else (entry[0], "=", str(entry[1]))
         if not (key.strip() and equals and source.strip()):
-            raise UsageError(f"cannot read mapping {printable(entry)!r}; write KEY=SOURCE, as in test.text.ids=ids.csv:id")
+            raise UsageError(f"cannot read mapping {printable(entry)!r}; write KEY=SOURCE, as test.text.ids=ids.csv:id")
         pairs.append((key.strip(), source.strip()))
     sources: dict[Key, Source] = {}
     attributes: dict[str, Scalar] = {}
@@ -179,7 +179,8 @@ def _check_order(paths: Sequence[str]) -> None:
     """A pair given the wrong way round would have its two directions swapped, and nobody would notice."""
     says = [(bool(_TEXTS_NAME.search(Path(path).name)), bool(_ITEMS_NAME.search(Path(path).name))) for path in paths]
     if says == [(False, True), (True, False)]:
-        raise UsageError(f"{printable(','.join(paths))}: the first file must be the texts; give {printable(','.join(paths[::-1]))}")
+        right = printable(",".join(paths[::-1]))
+        raise UsageError(f"{printable(','.join(paths))}: the first file must be the texts; give {right}")
 
 
 def of_role(sources: Mapping[Key, Source], role: str) -> dict[str, Key]:

@@ -21,7 +21,7 @@ def relate(
     """The relevant pairs.
 
     given: a query's item under `item_ids` or `item_index` (rows), pairs under `query_ids`, `pair_item_ids`, `grade`;
-    pairs go first. own_ids: whether the file has ids of queries and of items. Every query must have an item: InputError.
+    pairs go first. own_ids: whether the file has ids of queries and of items. A query without an item is an InputError.
     """
     if "query_ids" in given or "pair_item_ids" in given:
         relevance = _pairs(queries, items, given, notes)
@@ -39,7 +39,7 @@ def relate(
     elif all(own_ids) and set(queries.ids) == set(items.ids):
         relevance = Relevance.of_items(positions(queries.ids, items.ids, queries.origin, items.origin))
     elif len(queries) == len(items):
-        notes.append(f"nothing says which rows belong together: row i of {queries.origin} is taken to want row i of the items")
+        notes.append(f"{queries.origin}: nothing says which rows belong together; row i is taken to want item i")
         relevance = Relevance.of_items(np.arange(len(queries)))
     else:
         raise InputError(_nothing_relates(queries, items))
@@ -122,7 +122,9 @@ def _pairs(queries: Embeddings, items: Embeddings, given: Mapping[str, Loaded], 
     columns = positions(names(right), items.ids, right.origin, items.origin)
     gains = numbers(given["grade"]) if "grade" in given else np.ones(len(rows))
     if not len(rows) == len(columns) == len(gains):
-        raise InputError(f"{left.origin}: {len(rows)} query ids, {len(columns)} item ids, {len(gains)} grades; give equally many")
+        raise InputError(
+            f"{left.origin}: {len(rows)} query ids, {len(columns)} item ids, {len(gains)} grades; give equally many"
+        )
     kept = gains != 0
     if not kept.all():
         notes.append(f"{left.origin}: {int((~kept).sum())} pairs of grade 0 are taken as not relevant")

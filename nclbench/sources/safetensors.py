@@ -35,7 +35,7 @@ def open_file(path: Path) -> Raw:
     entries = {key: Entry(tuple(tensor["shape"]), _name(tensor["dtype"])) for key, tensor in tensors.items()}
     lists, attributes = _metadata(metadata, printable(path))
     sidecar = path.with_name(f"{path.stem}.meta.parquet")
-    files = (path,)
+    files: tuple[Path, ...] = (path,)
     if sidecar.exists():
         lists |= _sidecar(sidecar, attributes.pop("meta_sha256", None))
         files = (path, sidecar)
@@ -80,7 +80,7 @@ def _metadata(metadata: Mapping[str, str], where: str) -> tuple[dict[str, Array]
     lists: dict[str, Array] = {}
     attributes: dict[str, Scalar] = {}
     for key, text in metadata.items():
-        if text.startswith("["):
+        if text.startswith("[") and ("." in key or "/" in key):
             try:
                 values = json.loads(text)
             except ValueError:

@@ -1,4 +1,4 @@
-"""One collection (queries, items or a bank) and one table of scores from what was read, with checks that name the array."""
+"""One collection (queries, items or a bank) and one table of scores from what was read, checked by name."""
 
 from collections.abc import Mapping
 
@@ -20,13 +20,15 @@ def collection(role: str, given: Mapping[str, Loaded], count: int | None = None,
     lists = {name: names(given[name]) for name in ("ids", "captions", "titles") if name in given}
     for name in ("ids", "captions", "titles", "item_ids", "weight", "mask"):
         if name in given and len(given[name].array) != size:
-            raise InputError(f"{given[name].origin}: {len(given[name].array)} {name} for {size} rows of {origin}; give one a row")
+            where, found = given[name].origin, len(given[name].array)
+            raise InputError(f"{where}: {found} {name} for {size} rows of {origin}; give one a row")
     if "ids" in lists and len(set(lists["ids"])) < size:
         raise InputError(f"{given['ids'].origin}: {_repeated(lists['ids'])}; ids must be unique")
     if "mask" in given and not numbers(given["mask"]).all():
         out = int((numbers(given["mask"]) == 0).sum())
         raise InputError(f"{given['mask'].origin}: marks {out} rows as not valid; leave these rows out of the file")
-    captions = lists.get("titles" if "titles" in lists and role in ("items", "item_bank") else "captions", lists.get("titles"))
+    order = ("titles", "captions") if role in ("items", "item_bank") else ("captions", "titles")
+    captions = next((lists[name] for name in order if name in lists), None)
     return Embeddings(
         ids=tuple(lists["ids"]) if "ids" in lists else generated_ids(_WORD[role], size),
         vectors=None if vectors is None else single(vectors),

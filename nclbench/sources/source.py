@@ -57,7 +57,7 @@ def parse(text: str, own: str | None = None) -> Source:
 
 
 def parts(path: str) -> list[str]:
-    """The files that a path with `*` stands for, sorted by the numbers in them; a gap in the numbers is an InputError."""
+    """The files that a path with `*` stands for, sorted by their numbers; a gap in the numbers is an InputError."""
     place = Path(path)
     if "*" not in place.name or place.exists():
         return [path]
@@ -110,7 +110,7 @@ def _loaded(
     if len(found) > 1:
         where = printable(source)
         if len({(part.ndim, part.shape[1:], part.dtype) for part in found}) > 1:
-            raise InputError(f"{where}: parts of different shape or type: {found[0].shape}, then others; give equal ones")
+            raise InputError(f"{where}: the parts differ in shape or type (the first is {found[0].shape})")
     array = np.concatenate(found) if len(found) > 1 else found[0]
     for transform in source.transforms:
         array = transform.apply(array, where)

@@ -63,8 +63,8 @@ def _json(text: str, where: str) -> dict[str, list[str]]:
     columns = {"": found} if isinstance(found, list) else found
     if not isinstance(columns, dict) or not all(isinstance(values, list) for values in columns.values()):
         raise InputError(f"{where}: neither a list nor an object of lists")
-    return {
-        key: [str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value for value in values]
-        for key, values in columns.items()
-    }
+    return {key: [_written(value) for value in values] for key, values in columns.items()}
 
+
+def _written(value: Any) -> Any:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value

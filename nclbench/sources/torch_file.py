@@ -41,7 +41,7 @@ def _check_archive(path: Path, where: str) -> None:
     with path.open("rb") as stream:
         start = stream.read(4)
     if start != b"PK\x03\x04":
-        raise InputError(f"{where}: not a torch zip file (the old format is a bare pickle, which could run code); {ADVICE}")
+        raise InputError(f"{where}: not a torch zip file (the old format is a pickle, which could run code); {ADVICE}")
     with zipfile.ZipFile(path) as archive:
         members = checked_members(archive, where)
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):

@@ -66,7 +66,7 @@ def _unrepeat(array: Array, argument: str, where: str) -> Array:
         rows = np.flatnonzero(differs.reshape(len(kept), -1).any(axis=1))
         if len(rows):
             row = int(rows[0]) * step
-            raise InputError(f"{where}: row {row + offset} differs from row {row}, so rows are not repeated {step} times")
+            raise InputError(f"{where}: row {row + offset} differs from row {row}; rows are not repeated {step} times")
     return kept
 
 

@@ -20,7 +20,7 @@ from nclbench.ranking import Ranking, rank
 from nclbench.registry import show
 from nclbench.results import Applied, Results, Run, Value, stacked
 from nclbench.significance import interval
-from nclbench.stamps import cautions, signature
+from nclbench.stamps import cautions, revision, signature
 from nclbench.views import Bases, Views
 
 DEFAULT_METRICS = ("R@1", "R@5", "R@10", "R@50", "recall@10", "MdR", "MnR", "MRR", "mAP", "nDCG@10", "Rsum")
@@ -104,6 +104,7 @@ def evaluate(
         inputs=tuple({**asdict(entry), "shape": list(entry.shape)} for entry in problem.inputs),
         environment={
             "nclbench": __version__,
+            "git": revision(),
             "python": platform.python_version(),
             "numpy": np.__version__,
             **describe(plan),
@@ -201,7 +202,9 @@ def _values(blocks: Blocks, ranking: Ranking, names: Sequence[Named], ties: str,
     cluster = ranking.item[first] if single else None
     values = {}
     for name, found in measure(blocks, names, ties).items():
-        low, high = interval(found.per_query, median=found.median, cluster=cluster, seed=seed)
+        low, high = None, None
+        if ties != "clip4clip":  # there a query weighs as much as its ties, which no resampling of queries estimates
+            low, high = interval(found.per_query, median=found.median, cluster=cluster, seed=seed)
         values[name] = Value(
             found.value, found.unit, len(found.per_query), found.optimistic, found.pessimistic, low, high
         )
