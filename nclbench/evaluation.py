@@ -48,12 +48,14 @@ def evaluate(
     reference: bool = True,
     strict: bool = False,
     seed: int = 0,
+    details: bool = True,
     plan: Plan | None = None,
 ) -> Results:
     """The raw row (unless `reference` is false) and one row an operator, in each direction.
 
     metrics: names such as `R@10`; all standard ones if None. ties: see `nclbench.metrics`. strict: an operator that
-    does not converge or cannot be applied is an error. Never changes the problem. Raises NclbenchError.
+    does not converge or cannot be applied is an error. details: one row a query and an item beside the runs. Never
+    changes the problem. Raises NclbenchError.
     """
     began = time.perf_counter()
     names = _names(metrics, ties)
@@ -73,11 +75,12 @@ def evaluate(
         for operator in chosen
     ]
     fitted = time.perf_counter()
+    top = TOP if details or problem.relevance is None else 0
     asked = [(row, protocol) for row in rows for protocol in protocols.names(row.views.reverse)]
     rankings = iter(
         rank(
             [
-                protocols.request(protocol, row.views.view("queries", "items"), row.fitted.map, TOP)
+                protocols.request(protocol, row.views.view("queries", "items"), row.fitted.map, top)
                 for row, protocol in asked
                 if row.fitted is not None
             ]
@@ -91,7 +94,7 @@ def evaluate(
     for row, protocol, ranking in found:
         run = _run(problem, row, protocol, ranking, names, ties, seed, raw_top.get(row.views.reverse))
         runs.append(run)
-        if ranking is not None:
+        if ranking is not None and details:
             blocks = Blocks.of(ranking.query, ranking.above, ranking.tied, ranking.gain) if len(ranking.query) else None
             order = (None, protocols.order) if row.views.reverse else (protocols.order, None)
             queries.append(instances.queries(run, row.views, ranking, blocks, order[0]))

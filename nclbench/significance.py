@@ -26,23 +26,26 @@ def interval(
         found = _medians(values, draw) if cluster is None else _clustered_medians(values, cluster, draw)
     elif cluster is None:
         kinds, counts = np.unique(values, return_counts=True)
-        found = _counts(counts, draw) @ kinds / len(values)
+        found = _resampled(counts, kinds, draw) / len(values)
     else:
         order = np.lexsort((values, cluster))  # the same bits in any order of the queries
         _, owner = np.unique(cluster[order], return_inverse=True)
         values = values[order]
         sums = np.stack([np.bincount(owner, weights=values), np.bincount(owner).astype(float)], 1)
         kinds, counts = np.unique(sums, axis=0, return_counts=True)
-        total = _counts(counts, draw) @ kinds
+        total = _resampled(counts, kinds, draw)
         found = total[:, 0] / total[:, 1]
     low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-def _counts(counts: npt.NDArray[np.int64], draw: np.random.Generator) -> Array:
-    """(resamples, kinds) how often each distinct value is drawn."""
-    n = int(counts.sum())
-    return draw.multinomial(n, counts / n, size=RESAMPLES).astype(float)
+def _resampled(counts: npt.NDArray[np.int64], kinds: Array, draw: np.random.Generator) -> Array:
+    """(resamples,) or (resamples, 2) sums of a resample: how often each distinct value is drawn, times the value."""
+    n, step = int(counts.sum()), max(1, (1 << 20) // len(counts))
+    parts = [
+        draw.multinomial(n, counts / n, size=min(step, RESAMPLES - done)) @ kinds for done in range(0, RESAMPLES, step)
+    ]
+    return np.concatenate(parts)
 
 
 def _medians(values: Array, draw: np.random.Generator) -> Array:
@@ -58,12 +61,17 @@ def _medians(values: Array, draw: np.random.Generator) -> Array:
 
 def _clustered_medians(values: Array, cluster: Integers, draw: np.random.Generator) -> Array:
     """(resamples,) medians when clusters are drawn: the middle of the sorted values, each as often as its cluster."""
-    order = np.lexsort((cluster, values))
-    ordered = values[order]
-    names, owner = np.unique(cluster[order], return_inverse=True)
+    by_cluster = np.lexsort((values, cluster))
+    starts = np.flatnonzero(np.diff(cluster[by_cluster], prepend=cluster.min() - 1))
+    # clusters are numbered by what they hold, so that the order of the queries does not matter
+    groups = sorted(tuple(group.tolist()) for group in np.split(values[by_cluster], starts[1:]))
+    flat = np.concatenate(groups)
+    owner = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+    order = np.argsort(flat, kind="stable")
+    ordered, owner = flat[order], owner[order]
     found = np.empty(RESAMPLES)
     for number in range(RESAMPLES):
-        drawn = draw.multinomial(len(names), np.full(len(names), 1 / len(names)))
+        drawn = draw.multinomial(len(groups), np.full(len(groups), 1 / len(groups)))
         upto = np.cumsum(drawn[owner])
         places = np.searchsorted(upto, [(upto[-1] + 1) // 2, upto[-1] // 2 + 1])
         found[number] = ordered[places].mean()

@@ -8,7 +8,13 @@ from typing import Any
 import typer
 
 from nclbench import __version__
-from nclbench.cli import convert, datasets, demo, eval, inspect, list, table
+from nclbench.cli.convert import convert
+from nclbench.cli.datasets import app as datasets
+from nclbench.cli.demo import demo
+from nclbench.cli.eval import evaluate
+from nclbench.cli.inspect import inspect
+from nclbench.cli.list import names
+from nclbench.cli.table import table
 from nclbench.errors import NclbenchError
 from nclbench.files import printable
 
@@ -38,13 +44,13 @@ def _root(
     pass
 
 
-app.command("demo")(demo.demo)
-app.command("eval")(eval.evaluate)
-app.command("inspect")(inspect.inspect)
-app.command("convert")(convert.convert)
-app.command("table")(table.table)
-app.command("list")(list.names)
-app.add_typer(datasets.app, name="datasets")
+app.command("demo")(demo)
+app.command("eval")(evaluate)
+app.command("inspect")(inspect)
+app.command("convert")(convert)
+app.command("table")(table)
+app.command("list")(names)
+app.add_typer(datasets, name="datasets")
 
 
 def main() -> None:

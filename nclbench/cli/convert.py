@@ -8,7 +8,7 @@ from nclbench.cli import options
 from nclbench.files import printable
 
 Source = Annotated[
-    str, typer.Argument(metavar="SOURCE", help="A file, a folder, or two files as text.npy,video.npy.", show_default=False)
+    str, typer.Argument(metavar="SOURCE", help="A file, a folder, or text.npy,video.npy.", show_default=False)
 ]
 Target = Annotated[
     str,

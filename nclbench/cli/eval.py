@@ -80,6 +80,7 @@ def evaluate(
                 reference=not no_reference,
                 strict=strict,
                 seed=seed,
+                details=bool(out_dir or out),
                 plan=plan,
             )
             for problem in problems

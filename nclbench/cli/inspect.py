@@ -2,7 +2,8 @@
 
 import json as json_format
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,11 +12,12 @@ from nclbench.errors import UsageError, nearest
 from nclbench.files import printable
 
 if TYPE_CHECKING:
-    from nclbench.sources.inspection import Inspection, Side
+    from nclbench.sources.inspection import Dataset, Inspection, Side
 
+Row = tuple[str, ...]
 FORMATS = ("text", "json")
 File = Annotated[
-    str, typer.Argument(metavar="FILE", help="A file, a folder, or two files as text.npy,video.npy.", show_default=False)
+    str, typer.Argument(metavar="FILE", help="A file, a folder, or text.npy,video.npy.", show_default=False)
 ]
 Format = Annotated[str | None, typer.Option("--format", "-f", help="text or json.")]
 
@@ -55,23 +57,11 @@ def _lines(found: "Inspection") -> Iterator[str]:
         yield f"splits: {', '.join(found.splits)} (choose with --split)"
     yield from _counts(found)
     yield ""
-    yield from _table(
-        [("array", "shape", "dtype", "meaning")]
-        + [
-            (
-                f"{entry.file}:{entry.key}" if entry.key and len({e.file for e in found.datasets}) > 1 else entry.key or entry.file,
-                " x ".join("?" if size < 0 else str(size) for size in entry.shape),
-                entry.dtype,
-                entry.meaning or "not used",
-            )
-            for entry in found.datasets
-        ]
-    )
+    yield from _table(("array", "shape", "dtype", "meaning"), [_dataset(entry) for entry in found.datasets])
     if found.sides:
         yield ""
-        yield from _table([("side", "rows", "features", "norms (min, mean, max)", "repeated rows")] + [
-            _side(role, side) for role, side in found.sides.items()
-        ])  # fmt: skip
+        heads = ("side", "rows", "features", "norms (min, mean, max)", "repeated rows")
+        yield from _table(heads, [_side(role, side) for role, side in found.sides.items()])
     if found.mapping:
         yield ""
         yield from _toml(found)
@@ -100,16 +90,21 @@ def _counts(found: "Inspection") -> Iterator[str]:
     yield f"benchmark: {', '.join(found.benchmarks) if found.benchmarks else 'none with these counts'}"
 
 
-def _side(role: str, side: "Side") -> tuple[str, ...]:
+def _dataset(entry: "Dataset") -> Row:
+    shape = " x ".join("?" if size < 0 else str(size) for size in entry.shape)
+    return (entry.key or Path(entry.file).name, shape, entry.dtype, entry.meaning or "not used")
+
+
+def _side(role: str, side: "Side") -> Row:
     if side.norms is None:
         return (role, str(side.rows), "-", "-", "-")
     norms = ", ".join(f"{norm:.4g}" for norm in side.norms) + ("" if side.normalised else " (not normalised)")
     return (role, str(side.rows), str(side.features), norms, str(side.repeated_rows))
 
 
-def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
+def _table(heads: Row, body: list[Row]) -> Iterator[str]:
     """A Markdown table with columns of equal width."""
-    rows = [tuple(printable(cell).replace("|", "\\|") for cell in row) for row in rows]
+    rows = [tuple(printable(cell).replace("|", "\\|") for cell in row) for row in (heads, *body)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for number, row in enumerate(rows):
         yield "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
@@ -119,8 +114,8 @@ def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
 
 def _toml(found: "Inspection") -> Iterator[str]:
     """The mapping as the config file takes it: a list of KEY=SOURCE."""
-    settings: dict[str, Any] = {"logit_scale", "captions_per_item", "similarity"} & set(found.attributes)  # type: ignore[assignment]
-    pairs = [*found.mapping.items(), *((key, found.attributes[key]) for key in sorted(settings))]
+    settings = [key for key in ("logit_scale", "captions_per_item", "similarity") if key in found.attributes]
+    pairs = [*found.mapping.items(), *((key, found.attributes[key]) for key in settings)]
     yield "```toml"
     yield "map = ["
     for key, source in pairs:

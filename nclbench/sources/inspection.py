@@ -1,4 +1,4 @@
-"""What is in a file, as plain data: datasets, layout, counts, norms, repetitions, ties, and the benchmark that it fits."""
+"""What is in a file, as plain data: datasets, layout, counts, norms, repetitions, ties, fitting benchmarks."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Text files: a list (one a line, or a JSON list) or columns (CSV, TSV, a JSON object of lists)."""
+"""Text files: a list (one a line, or a JSON list) or columns (CSV, TSV, a JSON object of lists or of texts by id)."""
 
 import csv
 import io
@@ -61,8 +61,10 @@ def strict_json(text: str, where: str) -> Any:
 def _json(text: str, where: str) -> dict[str, list[str]]:
     found = strict_json(text, where)
     columns = {"": found} if isinstance(found, list) else found
+    if isinstance(columns, dict) and columns and all(isinstance(value, str) for value in columns.values()):
+        columns = {"id": list(columns), "caption": list(columns.values())}
     if not isinstance(columns, dict) or not all(isinstance(values, list) for values in columns.values()):
-        raise InputError(f"{where}: neither a list nor an object of lists")
+        raise InputError(f"{where}: neither a list, an object of lists, nor an object of texts")
     return {key: [_written(value) for value in values] for key, values in columns.items()}
 
 
