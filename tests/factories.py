@@ -33,7 +33,7 @@ def of_vectors(queries: Matrix, items: Matrix, relevance: Relevance | None = Non
         if isinstance(more.get(role), np.ndarray):
             more[role] = embeddings(kind, more[role])
     relevance = relevance or Relevance.of_items(np.arange(len(queries)))
-    return Problem(embeddings("q", queries), embeddings("v", items), relevance, **({"logit_scale": 20.0} | more))
+    return Problem(embeddings("q", queries), embeddings("v", items), relevance, **({"logit_scale": 12.0} | more))
 
 
 def of_scores(scores: Matrix, relevance: Relevance | None = None, **more: Any) -> Problem:
@@ -49,7 +49,7 @@ def of_scores(scores: Matrix, relevance: Relevance | None = None, **more: Any) -
         given["queries", "item_bank"] = bank = more.pop("item_bank")
         sides["item_bank"] = Embeddings(tuple(f"vb{row}" for row in range(bank.shape[1])))
     queries, items = (Embeddings(tuple(f"{k}{row}" for row in range(size))) for k, size in (("q", n), ("v", m)))
-    return Problem(queries, items, relevance, scores=given, **({"logit_scale": 20.0} | sides | more))
+    return Problem(queries, items, relevance, scores=given, **({"logit_scale": 12.0} | sides | more))
 
 
 def as_scores(problem: Problem, dtype: Any = np.float64) -> Problem:
@@ -88,7 +88,7 @@ def ties(n: int = 57, m: int = 57, d: int = 6, seed: int = 2, scorer: str = "dot
     draw = np.random.default_rng(seed)
     queries, items = (draw.integers(-1, 2, size=(size, d)).astype(np.float32) for size in (n, m))
     queries[~queries.any(axis=1)] = items[~items.any(axis=1)] = np.eye(1, d, dtype=np.float32)[0]
-    scale = 1.0 if scorer == "dot" else 20.0
+    scale = 1.0 if scorer == "dot" else 12.0
     relevance = Relevance.of_items(np.arange(n) % m)
     return of_vectors(queries, items, relevance, scorer=scorer, logit_scale=scale)
 

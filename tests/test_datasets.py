@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from nclbench.cli.datasets import app
 from nclbench.errors import InputError, UsageError
 from nclbench.problem import Embeddings, Problem, generated_ids
+from nclbench.sources import benchmark as benchmark_schema
 from nclbench.sources import datasets
 
 META = Path(__file__).parents[1] / "datasets_meta"
@@ -213,7 +214,7 @@ def test_every_benchmark_is_complete(name: str) -> None:
     assert len(found.citation.text) > 40
     assert found.splits[0].counts is not None
     for sourced in (found.licence, found.citation, *found.pitfalls, *(s.items for s in found.splits)):
-        assert sourced.certainty in datasets.CERTAINTIES
+        assert sourced.certainty in benchmark_schema.CERTAINTIES
         assert sourced.source
 
 

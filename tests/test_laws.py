@@ -31,8 +31,10 @@ FLOAT_CASES = [name for name in LAWFUL if not name.startswith(("ties", "constant
 
 
 @pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
+def _one_thread() -> Iterator[None]:
+    """Small problems are slow on many threads when the machine is busy."""
     before = torch.get_num_threads()
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
 
@@ -290,8 +292,8 @@ def test_lengths_of_vectors_do_not_matter_to_cosine(case: str) -> None:
             power = draw.integers(-99, 100, size=(len(side), 1))
             sides[role] = replace(side, vectors=side.vectors.astype(np.float32) * (2.0**power).astype(np.float32))
     scaled = replace(plain, **sides)
-    assert np.abs(scaled.queries.vectors).min(where=scaled.queries.vectors != 0, initial=1) < 1e-28
-    assert np.abs(scaled.queries.vectors).max() > 1e28
+    assert np.abs(scaled.queries.vectors).min(where=scaled.queries.vectors != 0, initial=1) < 1e-25
+    assert np.abs(scaled.queries.vectors).max() > 1e25
     found = factories.integers(scaled, factories.specs(), DENSE)
     assert factories.differences(dense(case), found) == []
 

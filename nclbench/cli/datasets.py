@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from nclbench.sources.datasets import Benchmark, Figure, Sourced, Split, Spread
+    from nclbench.sources.benchmark import Benchmark, Figure, Sourced, Split, Spread
 
 app = typer.Typer(help="Look up published benchmarks.", no_args_is_help=True)
 _WIDTH = 100

@@ -53,12 +53,19 @@ def assemble(reading: Reading, shelf: Shelf, no_labels: bool = False) -> Problem
         scores=scores,
         scorer=_similarity(reading, notes),
         logit_scale=_logit_scale(reading, notes),
-        dataset=str(reading.attributes.get("dataset", stem)),
+        dataset=str(reading.attributes.get("dataset") or _dataset(queries, items)),
         split=reading.split,
         model=str(reading.attributes.get("model", stem)),
         inputs=inputs_of(fields, loaded, shelf),
         notes=tuple(notes),
     )
+
+
+def _dataset(queries: Embeddings, items: Embeddings) -> str:
+    """A benchmark that the ids prove, else the size: models on one test set stand in one block of a table."""
+    from nclbench.sources.datasets import verified
+
+    return verified(len(queries), len(items), items.ids) or f"{len(queries)}x{len(items)}"
 
 
 def _check_complete(reading: Reading, fields: Mapping[str, Mapping[str, Key]]) -> None:
