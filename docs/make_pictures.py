@@ -5,12 +5,13 @@
 
 from pathlib import Path
 
+from rich.console import Console
+from rich.terminal_theme import TerminalTheme
+
 from nclbench import Results, evaluate, load
 from nclbench.cli.demo import DATA, SPEC
 from nclbench.cli.terminal import show
 from nclbench.report.table import build
-from rich.console import Console
-from rich.terminal_theme import TerminalTheme
 
 THEME = TerminalTheme(
     (255, 255, 255),
@@ -24,10 +25,10 @@ SHEET = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http
   font-size: {char_height}px; line-height: {line_height}px; }}
 {styles}
 </style>
-<defs><clipPath id="{unique_id}-clip-terminal"><rect x="0" y="0" width="{terminal_width}" height="{terminal_height}"/>
-</clipPath>{lines}</defs>
-<rect fill="#ffffff" stroke="#d0d7de" x="1" y="1" width="{terminal_width}" height="{terminal_height}" rx="6"/>
-<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+<defs>
+{lines}</defs>
+<rect fill="#ffffff" width="100%" height="100%" rx="6"/>
+<g transform="translate({terminal_x}, {terminal_y})" >
 {backgrounds}<g class="{unique_id}-matrix">{matrix}</g></g>
 </svg>
 """

@@ -74,7 +74,7 @@ class Embedded:
     def error(self) -> float:
         return self.scorer.error(self.queries, self.items)
 
-    @property
+    @cached_property
     def largest(self) -> float:
         return self.scorer.largest(self.queries, self.items)
 

@@ -104,9 +104,10 @@ def _best(view: View, candidates: Tensor, k: int) -> Tensor:
 def _whole_rows(view: View, rows: Tensor, k: int) -> Tensor:
     """(n,) rows -> (n, k), from every column that could be among the best."""
     scores = view.look(rows)
-    # float64 tiles are within rounding of the definition; near the k-th score the definition decides
+    # float64 tiles are within rounding of the definition; near the k-th score the definition decides.
+    # where scores cancel, rounding is in proportion to the vectors' lengths, not to the score
     bar = scores.topk(k, dim=1).values[:, -1:]
-    slack = 1e-9 * (1 + bar.abs()) + view.tolerance
+    slack = 1e-9 * (1 + bar.abs() + view.base.largest) + view.tolerance
     row, column = (scores >= bar - slack).nonzero(as_tuple=True)
     scores[row, column] = view.exact(rows[row], column)
     everything = torch.arange(view.shape[1], device=rows.device).expand_as(scores)

@@ -132,9 +132,8 @@ def two_filters(path: Path) -> None:
 
 def h5_bomb(path: Path) -> None:
     with h5(path, without("text_embeddings")) as file:
-        shape = (1 << 18, 256)
-        data = file.create_dataset("text_embeddings", shape, "f4", chunks=(1 << 16, 256), compression="gzip", shuffle=True)
-        data[:] = 1.0
+        ones = np.ones((1 << 17, 160), np.float32)
+        file.create_dataset("text_embeddings", data=ones, chunks=(1 << 12, 160), compression="gzip", compression_opts=1)
 
 
 def group_in_itself(path: Path) -> None:
@@ -234,10 +233,10 @@ def parquet_cut(path: Path) -> None:
 CORPUS: dict[str, tuple[str, Maker, str]] = {
     "NaN": ("bad.npz", lambda p: npz(p, changed(2, np.nan)), "bad.npz:text_embeddings: row 2 holds NaN"),
     "infinite": ("bad.npz", lambda p: npz(p, changed(1, np.inf)), "bad.npz:text_embeddings: row 1 holds an infinite"),
-    "half overflow": ("bad.npz", lambda p: npz(p, changed(3, np.inf, np.float16)), "text_embeddings: row 3 .*overflowed"),
+    "half overflow": ("bad.npz", lambda p: npz(p, changed(3, np.inf, np.float16)), "row 3 .*overflowed"),
     "zero row": ("bad.npz", lambda p: npz(p, changed(0, 0)), "bad.npz:text_embeddings: row 0 is all zeros"),
     "integers": ("bad.npz", lambda p: npz(p, changed(0, 1, np.int32)), "bad.npz:text_embeddings: dtype int32"),
-    "bfloat16 bits": ("bad.npz", lambda p: npz(p, changed(0, 1, np.uint16)), "text_embeddings: dtype uint16.*bfloat16"),
+    "bfloat16 bits": ("bad.npz", lambda p: npz(p, changed(0, 1, np.uint16)), "dtype uint16.*bfloat16"),
     "matrix of bits": ("bad.npy", lambda p: np.save(p / "bad.npy", np.ones((3, 3), np.uint16)), "bad.npy: dtype uint16"),
     "matrix NaN": ("bad.npy", lambda p: np.save(p / "bad.npy", np.full((3, 3), np.nan)), "bad.npy: row 0 holds NaN"),
     "matrix empty": ("bad.npy", lambda p: np.save(p / "bad.npy", np.ones((0, 3))), "bad.npy: shape .0, 3., empty"),
@@ -245,13 +244,13 @@ CORPUS: dict[str, tuple[str, Maker, str]] = {
     "widths": ("bad.npz", lambda p: npz(p, good() | {"video_embeddings": np.ones((4, 5))}), "video_embeddings: 5 features"),
     "empty": ("bad.npz", lambda p: npz(p, good() | {"text_embeddings": np.ones((0, 6))}), "text_embeddings: empty"),
     "ids twice": ("bad.npz", lambda p: npz(p, good() | {"video_ids": list("abca")}), "bad.npz:video_ids: id 'a'.*row 3"),
-    "ids too few": ("bad.npz", lambda p: npz(p, good() | {"video_ids": list("abc")}), "bad.npz:video_ids: 3 ids for 4 rows"),
+    "ids too few": ("bad.npz", lambda p: npz(p, good() | {"video_ids": list("abc")}), "video_ids: 3 ids for 4 rows"),
     "ids unknown": (
         "bad.npz",
         lambda p: npz(p, good() | {"video_ids": list("abcd"), "text_video_ids": list("axyb")}),
         r"bad.npz:text_video_ids: 2 ids are not among those of .*video_embeddings \('x', 'y'\)",
     ),
-    "ids are floats": ("bad.npz", lambda p: npz(p, good() | {"video_ids": np.ones(4)}), "bad.npz:video_ids: dtype float64"),
+    "ids are floats": ("bad.npz", lambda p: npz(p, good() | {"video_ids": np.ones(4)}), "video_ids: dtype float64"),
     "position outside": (
         "bad.npz",
         lambda p: npz(p, good() | {"text_video_index": [0, 1, -1, 9]}),
@@ -273,7 +272,7 @@ CORPUS: dict[str, tuple[str, Maker, str]] = {
         "no known|no relevant item",
     ),
     "one side": ("bad.npz", lambda p: npz(p, without("video_embeddings")), "bad.npz: no embeddings of the items"),
-    "no layout": ("bad.npz", lambda p: npz(p, {"x": np.ones((2, 2)), "y": np.ones((2, 2))}), "bad.npz: no known layout"),
+    "no layout": ("bad.npz", lambda p: npz(p, {"x": np.ones((2, 2)), "y": np.ones((2, 2))}), "no known layout"),
     "logit scale": ("bad.npz", lambda p: npz(p, good() | {"logit_scale": np.array("big")}), "logit_scale is 'big'"),
     "never written": ("bad.h5", never_written, "bad.h5: 'text_embeddings' was created but never written"),
     "no chunk": ("bad.h5", never_written_chunks, "bad.h5: 'text_embeddings' was created but never written"),
@@ -286,7 +285,7 @@ CORPUS: dict[str, tuple[str, Maker, str]] = {
     "HDF5 bomb": ("bad.h5", h5_bomb, "bad.h5: 'text_embeddings' says .* bytes but stores"),
     "loop": ("bad.h5", group_in_itself, "bad.h5: 'group' is a group that contains itself"),
     "compound": ("bad.h5", compound, "bad.h5: 'text_embeddings' is of type"),
-    "HDF5 ids": ("bad.h5", lambda p: h5(p, video_ids=[b"\xff\xfe", b"b", b"c", b"d"]).close(), "'video_ids': row 0 is not UTF-8"),
+    "HDF5 ids": ("bad.h5", lambda p: h5(p, video_ids=[b"\xff", b"b", b"c", b"d"]).close(), "row 0 is not UTF-8"),
     "HDF5 cut": ("bad.h5", lambda p: (h5(p).close(), cut(p / "bad.h5", 0.6)), "bad.h5: damaged or not HDF5"),
     "not HDF5": ("bad.h5", lambda p: (p / "bad.h5").write_text("hello"), "bad.h5: damaged or not HDF5"),
     "no bytes": ("bad.h5", lambda p: (p / "bad.h5").touch(), "bad.h5: damaged or not HDF5"),
@@ -410,7 +409,7 @@ def test_any_changed_byte_of_an_hdf5_file_is_survived(tmp_path: Path, monkeypatc
     # Bytes that are padding say nothing: the ones that are set are the format.
     places = [place for place, byte in enumerate(original) if byte]
     chance = random.Random(5)
-    refused = 0
+    said = []
     for _ in range(60):
         data = bytearray(original)
         data[chance.choice(places)] ^= 1 << chance.randrange(8)
@@ -418,10 +417,9 @@ def test_any_changed_byte_of_an_hdf5_file_is_survived(tmp_path: Path, monkeypatc
         try:
             load(tmp_path / "bad.h5")
         except InputError as error:
-            refused += 1
-            assert "bad.h5" in str(error)
-            assert str(error).isprintable()
-    assert refused > 5
+            said.append(str(error))
+    assert len(said) > 5
+    assert all("bad.h5" in text and text.isprintable() for text in said)
 
 
 @pytest.mark.parametrize("suffix", ["npz", "npy", "safetensors", "pt", "parquet"])
@@ -440,6 +438,7 @@ def test_changed_bytes_of_other_files_are_survived(tmp_path: Path, suffix: str) 
         table(tmp_path, **{key: values.tolist() for key, values in arrays.items()})
     original = path.read_bytes()
     chance = random.Random(3)
+    said = []
     for _ in range(60):
         data = bytearray(original)
         for _ in range(chance.randint(1, 4)):
@@ -448,5 +447,6 @@ def test_changed_bytes_of_other_files_are_survived(tmp_path: Path, suffix: str) 
         try:
             load(path, no_labels=True)
         except InputError as error:
-            assert "bad" in str(error)
-            assert str(error).isprintable()
+            said.append(str(error))
+    assert said
+    assert all("bad" in text and text.isprintable() for text in said)
