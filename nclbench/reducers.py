@@ -209,3 +209,29 @@ class Leaders:
 
     def finish(self, state: State) -> State:
         return state
+
+
+@dataclass(frozen=True, eq=False)
+class TopMean:
+    """The mean of the k largest scores of each row (of all, where there are fewer), from float64 tiles."""
+
+    k: int
+    whole_rows = False
+    fine = True
+    across = False
+
+    def init(self, shape: tuple[int, int], plan: Plan) -> State:
+        size = (shape[0], min(self.k, shape[1]))
+        return (torch.full(size, -torch.inf, dtype=SUMS, device=plan.device),)
+
+    def step(self, state: State, tile: Tensor, rows: slice, columns: slice) -> State:
+        kept = state[0][rows]
+        best = tile.topk(min(kept.shape[1], tile.shape[1]), dim=1).values
+        state[0][rows] = torch.cat([kept, best], 1).topk(kept.shape[1], dim=1).values
+        return state
+
+    def merge(self, a: State, b: State) -> State:
+        return (torch.cat([a[0], b[0]], 1).topk(a[0].shape[1], dim=1).values,)
+
+    def finish(self, state: State) -> Tensor:
+        return state[0].mean(1)

@@ -104,8 +104,8 @@ class Views:
 
     @property
     def fitted_on(self) -> str:
-        """The rows that an operator's vectors were learnt from."""
-        rows = {rows for rows, _, _ in self.looked}
+        """What an operator learnt from several rows of; a query's own row is no fitting."""
+        rows = {rows for rows, _, across in self.looked if across}
         names = {"queries": "test-queries", "query_bank": "item-bank" if self.reverse else "query-bank"}
         return "+".join(sorted(names.get(name, name) for name in rows)) or "nothing"
 

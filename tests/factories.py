@@ -37,7 +37,7 @@ def of_vectors(queries: Matrix, items: Matrix, relevance: Relevance | None = Non
 
 
 def of_scores(scores: Matrix, relevance: Relevance | None = None, **more: Any) -> Problem:
-    """From a score matrix alone. more: fields of a Problem; `query_bank`, `item_bank` as their scores (B, M), (N, B)."""
+    """From a score matrix alone. more: fields of a Problem; banks as their scores, `query_bank` (B, M) and so on."""
     n, m = scores.shape
     relevance = relevance or Relevance.of_items(np.arange(n))
     given: dict[tuple[str, str], Matrix] = {("queries", "items"): scores}
@@ -150,8 +150,8 @@ LAWFUL: dict[str, Callable[[], Problem]] = {
 
 def permuted(problem: Problem, queries: Matrix | None = None, items: Matrix | None = None) -> Problem:
     """The same problem with its rows in another order; ids go along."""
-    n, m = len(problem.queries), len(problem.items)
-    orders = {"queries": np.arange(n) if queries is None else queries, "items": np.arange(m) if items is None else items}
+    given = {"queries": (queries, len(problem.queries)), "items": (items, len(problem.items))}
+    orders = {role: np.arange(count) if order is None else order for role, (order, count) in given.items()}
     place = {role: np.argsort(order) for role, order in orders.items()}
     scores = {}
     for (rows, columns), matrix in problem.scores.items():
@@ -271,7 +271,8 @@ def integers(problem: Problem, specs: list[str], plan: Plan, top: int = 10) -> d
                 if fitted is not None:
                     requests.append(protocols.request(protocol, views.view("queries", "items"), fitted.map, top))
     rankings = iter(rank(requests))
-    return {key: each if each.why else replace(each, ranking=next(rankings)) for key, each in zip(keys, found, strict=True)}
+    ranked = [each if each.why else replace(each, ranking=next(rankings)) for each in found]
+    return dict(zip(keys, ranked, strict=True))
 
 
 def differences(a: dict[Any, Found], b: dict[Any, Found]) -> list[str]:

@@ -133,7 +133,7 @@ def test_all_containers_give_the_same_problem(tmp_path: Path) -> None:
     assert first.queries.captions is not None and first.queries.captions[3] == "made-up caption 3 ✓"
     assert first.relevance is not None and first.relevance.item.tolist() == [0, 1, 2, 0, 1, 2]
     assert first.query_bank is not None and len(first.query_bank) == 4
-    assert (first.dataset, first.model, first.split, first.notes) == ("a", "a", "test", ())
+    assert (first.dataset, first.model, first.split, first.notes) == ("6x3", "a", "test", ())
     for other in problems[1:]:
         assert_same(first, other)
 

@@ -10,7 +10,7 @@ from nclbench.plan import SCORE_ROUNDOFF, SCORES, SUMS, Plan
 from nclbench.problem import Floats
 from nclbench.scorers import scorers
 
-_CHUNK = 4096
+_CHUNK = 1024
 
 
 def tree_sum(values: Tensor) -> Tensor:
@@ -34,7 +34,13 @@ class _Product:
         return queries @ items.T
 
     def fine(self, queries: Tensor, items: Tensor) -> Tensor:
-        return queries.to(SUMS) @ items.to(SUMS).T
+        # in blocks: whole rows against 20000 items would otherwise hold all of these in float64
+        out = queries.new_empty((len(queries), len(items)), dtype=SUMS)
+        for top in range(0, len(queries), _CHUNK):
+            rows = queries[top : top + _CHUNK].to(SUMS)
+            for left in range(0, len(items), _CHUNK):
+                out[top : top + _CHUNK, left : left + _CHUNK] = rows @ items[left : left + _CHUNK].to(SUMS).T
+        return out
 
     def pairs(self, queries: Tensor, items: Tensor) -> Tensor:
         # a product of two float32 numbers is exact in float64: only the order of the additions matters

@@ -46,6 +46,7 @@ def _ask(path: Path, keys: list[str] | None) -> list[tuple[dict[str, Any], Array
         "keys": keys,
         "memory": MEMORY + 4 * max(size, FREE_BYTES),
         "seconds": seconds,
+        "rate": BYTES_A_SECOND,
         "free": FREE_BYTES,
         "ratio": RATIO,
     }

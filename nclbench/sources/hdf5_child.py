@@ -196,6 +196,10 @@ def answer(request: dict[str, Any], out: BinaryIO) -> None:
             if found[key].shape is None:
                 raise Refused(f"{key!r} is empty (it has no dataspace)")
             check_stored(key, found[key], request["free"], request["ratio"])
+        # What is plausible may be read, however well it is compressed.
+        sizes = [found[key].size * found[key].dtype.itemsize for key in request["keys"]]
+        memory, seconds = 2 * max(sizes, default=0), sum(sizes) // request["rate"]
+        limit(request["memory"] + memory, request["seconds"] + seconds)
         for key in request["keys"]:
             send(out, key, found[key])
 

@@ -166,6 +166,9 @@ def _flat(given: Given) -> Found | None:
         split, group, what = meaning.split("/")
         group = {"ITEM": items, "text": texts, "query": texts}.get(group, group)
         found.setdefault(Key(split, group, what), Source(raw.path, name))
+    for name in raw.entries:
+        if name not in meanings and (key := recognise(name)):
+            found.setdefault(key, Source(raw.path, name))
     return Found(found) if any(key.field == "embeddings" for key in found) else None
 
 

@@ -17,6 +17,8 @@ def collection(role: str, given: Mapping[str, Loaded], count: int | None = None,
     vectors = given.get("embeddings")
     origin = vectors.origin if vectors is not None else origin
     size = len(vectors.array) if vectors is not None and vectors.array.ndim else count or 0
+    if size == 0:
+        raise InputError(f"{origin}: empty; there is nothing to evaluate")
     lists = {name: names(given[name]) for name in ("ids", "captions", "titles") if name in given}
     for name in ("ids", "captions", "titles", "item_ids", "weight", "mask"):
         if name in given and len(given[name].array) != size:

@@ -1,0 +1,43 @@
+"""Cross-domain similarity local scaling (CSLS): both sides pay for the density around them."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from nclbench.errors import UsageError
+from nclbench.operators import Fitted, operators
+from nclbench.reducers import TopMean
+from nclbench.similarity import TileMap
+from nclbench.views import Views
+
+
+def _csls(x: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    return 2 * x - row - column
+
+
+@operators.register("csls")
+@dataclass(frozen=True)
+class CrossDomainLocalScaling:
+    """2 s_ij - r_i - h_j: r_i the mean of the k largest s_i., h_j of the k largest similarities of j to the queries.
+
+    fit: where h_j comes from, auto | bank | test (as published: the test queries). A k above a side's size takes all.
+    """
+
+    source: ClassVar[str] = "Lample et al. 2018 (MUSE), equation 2"
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    k: int = 10
+    fit: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise UsageError(f"csls:k={self.k} must be at least 1")
+        if self.fit not in ("auto", "bank", "test"):
+            raise UsageError(f"csls:fit={self.fit} is unknown; use auto, bank or test")
+
+    def learn(self, views: Views) -> Fitted:
+        asking = views.fitting(self.fit)
+        (column,) = asking.reversed().reduce(TopMean(self.k))
+        (row,) = views.watched("queries", "items").reduce(TopMean(self.k))
+        return Fitted(TileMap(_csls, (row,), (column,), slope=2.0, tolerance=2e-9))
