@@ -13,7 +13,7 @@ from nclbench.problem import ROLES, Embeddings, Floats, Problem
 from nclbench.sources.assemble import assemble
 from nclbench.sources.banks import leaks, row_keys
 from nclbench.sources.containers import Shelf
-from nclbench.sources.layouts import Given
+from nclbench.sources.given import Given
 from nclbench.sources.raw import Scalar
 from nclbench.sources.reading import Assignments, Paths, Reading, given_paths, plan
 from nclbench.sources.source import parts, resolve

@@ -9,6 +9,7 @@ from nclbench.errors import InputError, UsageError, nearest
 from nclbench.files import printable
 from nclbench.sources import layouts
 from nclbench.sources.containers import Shelf
+from nclbench.sources.given import Given
 from nclbench.sources.keys import ATTRIBUTES, ITEM_SETS, QUERY_SETS, Key
 from nclbench.sources.keys import parse as parse_key
 from nclbench.sources.raw import Scalar
@@ -60,7 +61,7 @@ def plan(
         raise UsageError("nothing to read; give --emb FILE, or --map KEY=SOURCE for everything")
     name, found, inside = "map", layouts.Found({}), dict[str, Scalar]()
     if paths:
-        given = layouts.Given.of(paths, shelf)
+        given = Given.of(paths, shelf)
         name, found = _recognise(given, layout, bool(sources))
         if name in ("pair", "vsepp"):
             _check_order(paths)
@@ -122,13 +123,13 @@ def _replaces(new: Key, old: Key) -> bool:
     return same_role and new.field == old.field
 
 
-def _recognise(given: layouts.Given, name: str | None, mapped: bool) -> tuple[str, layouts.Found]:
+def _recognise(given: Given, name: str | None, mapped: bool) -> tuple[str, layouts.Found]:
     if name is not None:
         wanted = layouts.get(name)
         found = wanted.find(given)
         if found is None:
             raise InputError(
-                f"{_name(given)}: not laid out as {wanted.name!r} ({wanted.summary}); found {layouts.describe(given)}"
+                f"{_name(given)}: not laid out as {wanted.name!r} ({wanted.summary}); found {given.describe()}"
             )
         return wanted.name, found
     for candidate in layouts.LAYOUTS.values():
@@ -137,15 +138,15 @@ def _recognise(given: layouts.Given, name: str | None, mapped: bool) -> tuple[st
     if mapped:
         return "map", layouts.Found({})
     raise InputError(
-        f"{_name(given)}: no known layout; found {layouts.describe(given)}; use --layout, or --map KEY=SOURCE"
+        f"{_name(given)}: no known layout; found {given.describe()}; use --layout, or --map KEY=SOURCE"
     )
 
 
-def _name(given: layouts.Given) -> str:
+def _name(given: Given) -> str:
     return printable(given.folder) if given.folder else ",".join(raw.origin for raw in given.parts)
 
 
-def _attributes(given: layouts.Given, found: layouts.Found, shelf: Shelf) -> dict[str, Scalar]:
+def _attributes(given: Given, found: layouts.Found, shelf: Shelf) -> dict[str, Scalar]:
     """Attributes of the files given; of a folder, those of the tables that it is made of."""
     inside: dict[str, Scalar] = {}
     raws = list(given.parts)
