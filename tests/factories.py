@@ -296,9 +296,12 @@ MORE_SPECS = {
         "sinkhorn:tau=0.1,iters=3,start=query",
         "sinkhorn:fit=test,tol=0.001",
         "sinkhorn:fit=bank,tau=0.02,iters=2",
-    )
+    ),
+    "is": ("is:tau=0.1,fit=test", "is:tau=0.02,fit=bank"),
+    "csls": ("csls:k=3,fit=test", "csls:k=1000,fit=bank"),
 }
-REQUIRED: dict[str, str] = {}
+# what must be given on problems this small
+REQUIRED: dict[str, str] = {"nnn": "nnn:k=5"}
 
 
 def specs() -> list[str]:
