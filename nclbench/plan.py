@@ -68,9 +68,13 @@ class Plan:
         return self.put(values, COUNTS)
 
     def fits(self, shape: tuple[int, int]) -> bool:
-        """Whether a matrix of float64 sums of this shape may be kept, with room for one more of its kind."""
+        """Whether a matrix of float64 sums of this shape may be kept, with room for one more of its kind.
+
+        All processes must ask, and get the same answer: what is free can differ between them.
+        """
         budget = self.memory if self.memory is not None else _free_memory(self.device) // 4
-        return 2 * 8 * shape[0] * shape[1] <= budget
+        room = torch.tensor([2 * 8 * shape[0] * shape[1] <= budget], device=self.device)
+        return int(self.total(room.to(COUNTS))) == self.world
 
     def tiles(self, starts: tuple[Sequence[int], Sequence[int]], along: int = 0) -> Iterator[tuple[slice, slice]]:
         """This process's share of the grid cut at `starts`; strips along axis `along` are dealt in turn."""
