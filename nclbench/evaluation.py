@@ -19,7 +19,7 @@ from nclbench.protocols import Protocols
 from nclbench.ranking import Ranking, rank
 from nclbench.registry import show
 from nclbench.results import Applied, Results, Run, Value, stacked
-from nclbench.significance import interval
+from nclbench.significance import intervals
 from nclbench.stamps import cautions, revision, signature
 from nclbench.views import Bases, Views
 
@@ -203,15 +203,15 @@ def _values(blocks: Blocks, ranking: Ranking, names: Sequence[Named], ties: str,
     first = np.searchsorted(ranking.query, blocks.rows)
     single = len(ranking.query) == len(blocks.rows)
     cluster = ranking.item[first] if single else None
-    values = {}
-    for name, found in measure(blocks, names, ties).items():
-        low, high = None, None
-        if ties != "clip4clip":  # there a query weighs as much as its ties, which no resampling of queries estimates
-            low, high = interval(found.per_query, median=found.median, cluster=cluster, seed=seed)
-        values[name] = Value(
-            found.value, found.unit, len(found.per_query), found.optimistic, found.pessimistic, low, high
-        )
-    return values
+    found = measure(blocks, names, ties)
+    ends: list[list[float | None]] = [[None, None]] * len(found)
+    if ties != "clip4clip":  # there a query weighs as much as its ties, which no resampling of queries estimates
+        table = np.stack([each.per_query for each in found.values()], 1)
+        ends = intervals(table, np.array([each.median for each in found.values()]), cluster=cluster, seed=seed).tolist()
+    return {
+        name: Value(each.value, each.unit, len(each.per_query), each.optimistic, each.pessimistic, low, high)
+        for (name, each), (low, high) in zip(found.items(), ends, strict=True)
+    }
 
 
 def _notes(problem: Problem, bases: Bases, rows: Sequence[_Row]) -> list[str]:

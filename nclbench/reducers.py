@@ -63,9 +63,9 @@ class SoftmaxMass:
         return tuple(empty)
 
     def step(self, state: State, tile: Tensor, rows: slice, columns: slice) -> State:
-        logits = tile * self.scale + self.bias[columns]
-        top = logits.amax(1, keepdim=True)
-        odds = (logits - top).exp_()
+        odds = (tile * self.scale).add_(self.bias[columns])
+        top = odds.amax(1, keepdim=True)
+        odds.sub_(top).exp_()
         total = odds.sum(1)
         state[1][rows] = top[:, 0] + total.log()
         mass = odds.T @ (self.row_mass[rows] / total)
@@ -73,7 +73,8 @@ class SoftmaxMass:
         # columns that no row reaches underflow as a sum of probabilities, not as a sum of their logarithms
         faint = (mass < _TINY).nonzero()[:, 0]
         if len(faint):
-            shares = logits[:, faint] - state[1][rows, None] + self.row_mass[rows, None].log()
+            logits = tile[:, faint] * self.scale + self.bias[columns][faint]
+            shares = logits - state[1][rows, None] + self.row_mass[rows, None].log()
             log_mass[faint] = shares.logsumexp(0)
         state[0][columns] = torch.logaddexp(state[0][columns], log_mass)
         return state

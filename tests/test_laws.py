@@ -12,7 +12,7 @@ import pytest
 import torch
 from factories import KEPT, LAWFUL, STREAMED, Found
 
-from nclbench import Results, evaluate
+from nclbench import Results, evaluate, reducers
 from nclbench.bases import Embedded
 from nclbench.errors import NclbenchError
 from nclbench.operators import operators
@@ -94,6 +94,41 @@ def test_evaluate_gives_the_same_bytes_under_any_tiling(case: str) -> None:
             np.testing.assert_array_equal(other.queries[name], first.queries[name])
         assert other.queries["top"].tolist() == first.queries["top"].tolist()
         np.testing.assert_array_equal(other.items["occurrence@10"], first.items["occurrence@10"])
+
+
+def _reducers(scores: Any) -> dict[str, Any]:
+    n, m = scores.shape
+    query = torch.arange(n).repeat_interleave(3)
+    item = torch.from_numpy(np.random.default_rng(0).integers(0, m, size=3 * n))
+    exact = torch.from_numpy(scores)
+    bias, mass = torch.linspace(-1, 1, m, dtype=SUMS), torch.full((n,), 1 / n, dtype=SUMS)
+    return {
+        "counts": reducers.CountAbove(query, item, exact[query, item], lambda q, i: exact[q, i], 0.0, 0.0),
+        "leaders": reducers.Leaders(6),
+        "log-sum-exp": reducers.LogSumExp(3.0, bias),
+        "mass": reducers.SoftmaxMass(3.0, bias, mass),
+    }
+
+
+@pytest.mark.parametrize("name", ["counts", "leaders", "log-sum-exp", "mass"])
+def test_reducers_are_monoids(name: str) -> None:
+    """Tiles shared out between three states, one of them empty, merged in any bracketing."""
+    scores = np.random.default_rng(1).permutation(40 * 50).reshape(40, 50) / 7.0
+    reducer, plan = _reducers(scores)[name], Plan()
+    columns = [slice(0, 50)] if reducer.whole_rows else [slice(0, 17), slice(17, 24), slice(24, 50)]
+    tiles = [(rows, across) for rows in (slice(0, 9), slice(9, 40)) for across in columns]
+    whole = reducer.step(reducer.init(scores.shape, plan), torch.from_numpy(scores), slice(0, 40), slice(0, 50))
+    dealt = []
+    for share in (tiles[::2], [], tiles[1::2]):
+        state = reducer.init(scores.shape, plan)
+        for rows, across in share:
+            state = reducer.step(state, torch.from_numpy(scores[rows, across]), rows, across)
+        dealt.append(state)
+    a, b, c = ([part.clone() for part in state] for state in dealt)
+    merge = reducer.merge
+    for found in (merge(merge(a, b), c), merge(a, merge(b, c)), merge(merge(c, a), b), merge(b, merge(c, a))):
+        for part, expected in zip(found, whole, strict=True):
+            torch.testing.assert_close(part, expected, rtol=1e-13, atol=1e-13)
 
 
 # ---------------------------------------------------------------------------------- integers are what they say

@@ -167,12 +167,13 @@ def test_labels_are_never_marginals() -> None:
 # ---------------------------------------------------------------------------------------- against UCoFiA and IS
 
 
-def ucofia(logits: Matrix, iters: int) -> Matrix:
-    """The loop as UCoFiA's code runs it, in logarithms: gallery, then (query, gallery); every sum is to be one."""
-    bias = -logsumexp(logits, axis=0)
+def ucofia(logits: Matrix, iters: int, r: Matrix | float = 1.0, c: Matrix | float = 1.0) -> Matrix:
+    """The loop as UCoFiA's code runs it, in logarithms: gallery, then (query, gallery). Its sums are to be one."""
+    start = np.broadcast_to(np.log(r), len(logits))
+    bias = np.log(c) - logsumexp(logits + start[:, None], axis=0)
     for _ in range(iters):
-        mine = -logsumexp(logits + bias, axis=1)
-        bias = -logsumexp(logits + mine[:, None], axis=0)
+        mine = np.log(r) - logsumexp(logits + bias, axis=1)
+        bias = np.log(c) - logsumexp(logits + mine[:, None], axis=0)
     return bias
 
 
@@ -184,6 +185,10 @@ def test_start_gallery_makes_the_iterates_of_ucofia(shape: tuple[int, int], memo
         for iters in (0, 1, 4, 9):
             found = fit(scores, tau, memory, iters=iters)
             np.testing.assert_allclose(centred(found.bias), centred(ucofia(scores / tau, iters)), rtol=0, atol=1e-10)
+            r, c, more = masses(*shape, True)
+            found = fit(scores, tau, memory, iters=iters, **more)
+            expected = ucofia(scores / tau, iters, r, c)
+            np.testing.assert_allclose(centred(found.bias), centred(expected), rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
