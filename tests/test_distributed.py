@@ -18,6 +18,7 @@ from factories import KEPT, LAWFUL, STREAMED
 
 from nclbench import evaluate
 from nclbench.plan import Plan
+from nclbench.problem import Problem, Relevance
 
 LIMIT = 150.0  # seconds for all processes together
 CASES = ["repeated", "ties-dot", "captions", "banks-scores-64", "captions-scores-32"]
@@ -32,6 +33,16 @@ def plans(rank: int) -> dict[str, Plan]:
     return {f"{kind}-{tile}": Plan(tile=TILES[tile], memory=memory[kind]) for kind, tile in CHOSEN}
 
 
+def lopsided() -> Problem:
+    """Only rows that the second process holds are beyond what may be kept as exponentials at tau 0.005."""
+    scores = np.random.default_rng(0).uniform(-1, 1, size=(66, 50))
+    scores[:33] /= 50
+    return factories.of_scores(scores, Relevance.of_items(np.arange(66) % 50))
+
+
+COLD = ["sinkhorn:tau=0.005,iters=3"]
+
+
 def child(rank: int, world: int, folder: Path) -> None:
     """What each process does: all cases under all plans, and the state of the world before and after."""
     torch.set_num_threads(1)
@@ -44,6 +55,8 @@ def child(rank: int, world: int, folder: Path) -> None:
         for case in CASES:
             integers = factories.integers(LAWFUL[case](), factories.specs(), plan)
             found[name, case] = {key: (each.integers(), each.bias) for key, each in integers.items()}
+    cold = factories.integers(lopsided(), COLD, Plan(tile=TILES["wide"], memory=KEPT))
+    found["lopsided"] = {key: each.integers() for key, each in cold.items()}
     # three strips of 20 rows and one of 1, for two or three processes
     strips = [rows.start for rows, _ in Plan(tile=(20, 20)).tiles(([0, 20, 40, 60, 61], [0, 61]))]
     results = evaluate(LAWFUL["captions"](), ["sinkhorn"], plan=Plan(tile=(16, 16), memory=STREAMED))
@@ -99,6 +112,9 @@ def test_processes_give_the_integers_of_one(world: int, expected: dict[str, Any]
                     if want.bias is not None:
                         np.testing.assert_allclose(bias, want.bias, rtol=0, atol=1e-10)
                         np.testing.assert_array_equal(bias, found[0][name, case][key][1])  # one answer, to the bit
+        for key, want in factories.integers(lopsided(), COLD, Plan(memory=STREAMED)).items():
+            for part, values in want.integers().items():
+                np.testing.assert_array_equal(mine["lopsided"][key][part], values)
     alone = evaluate(LAWFUL["captions"](), ["sinkhorn"], plan=Plan(memory=KEPT))
     for metrics, processes, _ in (mine["evaluate"] for mine in found):
         assert metrics == [each.metrics for each in alone.runs]

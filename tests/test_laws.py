@@ -283,6 +283,36 @@ def _of_doubles(side: Embeddings | None) -> Embeddings | None:
     return replace(side, vectors=vectors, weight=np.linspace(1, 2, len(side)))
 
 
+@pytest.mark.parametrize("memory", [KEPT, STREAMED])
+@pytest.mark.parametrize("spec", factories.specs())
+def test_the_stamps_say_what_an_operator_looked_at(spec: str, memory: int) -> None:
+    """What the bias of the items depends on is found by changing it: the test side that asks, and its bank."""
+    plain = problem_of("banks")
+    for reverse in (False, True):
+        found = {}
+        for role in ("", *factories.ROLES):
+            problem = plain if not role else replace(plain, **{role: _moved(plain.role(role))})
+            views = Views(Bases(problem, Plan(memory=memory)), reverse)
+            found[role] = operators.parse(spec).learn(views), views
+        fitted, views = found[""]
+        if fitted.map is None or not fitted.map.bias:
+            continue
+        changed = {
+            role
+            for role in factories.ROLES
+            if not np.allclose(found[role][0].map.bias_values, fitted.map.bias_values, rtol=0, atol=1e-7)
+        }
+        asking, bank = ("items", "item_bank") if reverse else ("queries", "query_bank")
+        names = {asking: "test-queries", bank: "item-bank" if reverse else "query-bank"}
+        looked = [names[role] for role in (asking, bank) if role in changed]
+        assert views.transductive == (asking in changed), (spec, reverse)
+        assert views.fitted_on == "+".join(sorted(looked)), (spec, reverse)
+
+
+def _moved(side: Embeddings) -> Embeddings:
+    return replace(side, vectors=side.vectors[::-1] + np.float32(0.3))
+
+
 @pytest.mark.parametrize("case", LAWFUL)
 @pytest.mark.parametrize("memory", [KEPT, STREAMED])
 def test_inputs_are_left_as_they_were(case: str, memory: int) -> None:
@@ -423,7 +453,7 @@ def test_vectors_are_prepared_by_the_definition_to_the_bit(d: int) -> None:
 @pytest.mark.parametrize("d", [13, 512, 1000])
 def test_the_defined_score_does_not_depend_on_how_it_is_asked_for(d: int) -> None:
     """Batches, order, threads, repeated pairs (which are scored once when many are asked for)."""
-    base = _hard(d, n=70)
+    base = _hard(d)
     query, item = _all_pairs(base)
     whole = base.exact(query, item)
     shuffle = torch.from_numpy(np.random.default_rng(1).permutation(len(query)))
