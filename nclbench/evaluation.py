@@ -64,6 +64,7 @@ def evaluate(
     chosen = [operators.parse(spec) if isinstance(spec, str) else spec for spec in normalize]
     raw = operators.parse("none")
     chosen = ([raw] if reference else []) + [each for each in chosen if each != raw or not reference]
+    chosen = list(dict.fromkeys(chosen))
     plan = plan or choose()
 
     protocols = Protocols.of(problem)

@@ -216,7 +216,7 @@ HEAVY = ("torch", "pandas", "scipy.stats", "scipy", "pyarrow", "h5py")
 def loaded_by(code: str) -> dict[str, Any]:
     tail = "\nimport sys\nprint([name for name in sys.argv[1:] if name in sys.modules])"
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code + tail, *HEAVY], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-W", "error", "-c", code + tail, *HEAVY], capture_output=True, text=True, check=False, timeout=6000
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = ast.literal_eval(done.stdout.splitlines()[-1])

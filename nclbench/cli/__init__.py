@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import traceback
 from typing import Any
 
 import typer
@@ -61,7 +62,7 @@ def main() -> None:
         app()
     except NclbenchError as error:
         if debug:
-            raise
+            traceback.print_exc()
         _say(f"error: {error}")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
@@ -73,7 +74,7 @@ def main() -> None:
         sys.exit(0)
     except Exception as error:
         if debug:
-            raise
+            traceback.print_exc()
         if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
             _say("error: out of memory; give a smaller --memory or a smaller problem")
             sys.exit(4)

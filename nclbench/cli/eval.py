@@ -47,6 +47,7 @@ def evaluate(
     """
     output.choose_format(format, json, out)
     output.check(out, out_dir)
+    output.protect([out], [part for path in [*emb, bank or "", captions or ""] for part in path.split(",")])
     from nclbench.sources import load
 
     problems = []
@@ -65,9 +66,11 @@ def evaluate(
     from dataclasses import replace
 
     from nclbench.evaluation import evaluate as run
+    from nclbench.metrics import parse
     from nclbench.plan import choose
     from nclbench.results import Results
 
+    metric = [str(parse(name)) for name in metric] if metric else None
     with Progress(not (no_progress or quiet)) as progress:
         plan = choose(device, memory, threads, progress)
         parts = [

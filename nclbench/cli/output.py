@@ -35,6 +35,15 @@ def check(output: str | None, out_dir: str | None) -> None:
         check_writable(Path(out_dir) / "results.json")
 
 
+def protect(outputs: list[str | None], inputs: list[str]) -> None:
+    """Refuses to write over what is read, and over anything that is not a plain file."""
+    for output in (Path(name) for name in outputs if name):
+        if output.exists() and not output.is_file():
+            raise UsageError(f"-o {printable(output)}: not a regular file; leave -o out to write to stdout")
+        if output.exists() and any(Path(name).exists() and output.samefile(name) for name in inputs if name):
+            raise UsageError(f"-o {printable(output)}: that is the input; choose another name")
+
+
 def notes(results: Results, quiet: bool) -> None:
     """The warnings of a run, a line each, to stderr."""
     if not quiet:
