@@ -4,7 +4,7 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -166,6 +166,7 @@ def _run(
         transductive=row.views.transductive,
         unavailable=row.unavailable,
     )
+    view = replace(row.views.view("queries", "items"), map=fitted.map)
     values: dict[str, Value] = {}
     tied: dict[str, int] = {}
     if ranking is not None and len(ranking.query):
@@ -196,7 +197,7 @@ def _run(
         ties=tied,
         diagnostics=overlap,
         convergence=fitted.convergence,
-        options={"ties": ties, "interval": "bootstrap, 95 %"},
+        options={"ties": ties, "tie_tolerance": view.tolerance, "interval": "bootstrap, 95 %"},
     )
 
 

@@ -18,6 +18,10 @@ from nclbench.plan import SCORE_ROUNDOFF, SUMS, Plan
 
 Rows = slice | Tensor
 
+# ties under an operator, in proportion to the size of its scores. Fits in another order of summation were seen to
+# differ by 1e-14; cold Sinkhorn scores converge towards each other, so a wider band would make ties of differences
+TIE = 2.0**-36
+
 
 class Base(Protocol):
     """Where tiles come from (`nclbench.bases`). error bounds |tile - exact|, largest bounds |score|."""
@@ -40,16 +44,22 @@ class TileMap:
     """A fitted operator: a pure function of a score, values of its row and values of its column.
 
     function(x, *row values, *column values) is elementwise. row: vectors (N,), column: vectors (M,).
-    slope bounds |df/dx|. tolerance: adjusted scores closer than this are ties, since vectors fitted in another order
-    of summation differ in the last bits. bias: the function is x + column[0], so an index can serve it.
+    slope bounds |df/dx|. scale bounds |f|, by default for a function that adds its vectors to slope x. bias: the
+    function is x + column[0], so an index can serve it.
     """
 
     function: Callable[..., Tensor]
     row: tuple[Tensor, ...] = ()
     column: tuple[Tensor, ...] = ()
     slope: float = 1.0
-    tolerance: float = 1e-9
+    scale: float | None = None
     bias: bool = False
+
+    def bound(self, largest: float) -> float:
+        """Bounds |f| where |x| is at most `largest`."""
+        if self.scale is not None:
+            return self.scale
+        return self.slope * largest + sum(float(v.abs().max()) for v in (*self.row, *self.column))
 
     def on_tile(self, x: Tensor, rows: Rows, columns: Rows) -> Tensor:
         kind = x.dtype if self.bias else SUMS
@@ -143,9 +153,10 @@ class View:
         assert self.map is None and self.groups is None
         return replace(self, reverse=not self.reverse)
 
-    @property
+    @cached_property
     def tolerance(self) -> float:
-        return 0.0 if self.map is None else self.map.tolerance
+        """Scores this close are ties. Plain scores tie when equal; fitted vectors differ in their last bits."""
+        return 0.0 if self.map is None else TIE * self.map.bound(self.base.largest)
 
     @cached_property
     def error(self) -> float:

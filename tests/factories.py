@@ -138,6 +138,7 @@ LAWFUL: dict[str, Callable[[], Problem]] = {
     "captions": captions,
     "graded": graded,
     "banks": with_banks,
+    "hubs-scores-64": lambda: as_scores(hubs()),
     "repeated-scores-64": lambda: as_scores(repeated()),
     "ties-scores-32": lambda: as_scores(ties(n=66, m=45), np.float32),
     "captions-scores-32": lambda: as_scores(captions(), np.float32),

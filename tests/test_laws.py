@@ -139,6 +139,7 @@ def test_counts_equal_comparing_every_pair(case: str) -> None:
     """Raw and bias operators of both directions against plain numpy on the defined scores."""
     problem = Protocols.of(problem_of(case)).problem
     scores = factories.defined(problem)
+    largest = Bases(problem, Plan()).base("queries", "items").largest
     for (direction, protocol, spec), found in dense(case).items():
         if found.ranking is None or (found.bias is None and spec != "none"):
             continue
@@ -147,10 +148,29 @@ def test_counts_equal_comparing_every_pair(case: str) -> None:
             seen = seen + found.bias
         if protocol == "videos":
             seen = _best_of_each(seen, problem)
-        tolerance = 0.0 if found.bias is None else 1e-9
+        tolerance = 0.0
+        if found.bias is not None:
+            tolerance = 2.0**-36 * (largest + np.abs(found.bias).max())
         above, tied = factories.counted(seen, found.ranking.query, found.ranking.item, tolerance)
         np.testing.assert_array_equal(found.ranking.above, above, err_msg=f"{direction} {protocol} {spec}")
         np.testing.assert_array_equal(found.ranking.tied, tied, err_msg=f"{direction} {protocol} {spec}")
+
+
+@pytest.mark.parametrize("factor", [1e-4, 1e4])
+def test_scores_and_temperature_scale_together(factor: float) -> None:
+    """No absolute number decides what a tie is: logits rank as cosines do."""
+    for case in ("repeated-scores-64", "hubs-scores-64"):
+        plain = problem_of(case)
+        scaled = replace(plain, scores={pair: factor * matrix for pair, matrix in plain.scores.items()})
+        for name in ("sinkhorn", "is"):
+            one, other = (
+                factories.integers(task, [f"{name}:tau={tau!r}"], Plan())
+                for task, tau in ((plain, 0.05), (scaled, 0.05 * factor))
+            )
+            pairs = zip(one.values(), other.values(), strict=True)
+            for left, right in pairs:
+                for what, values in left.integers().items():
+                    np.testing.assert_array_equal(values, right.integers()[what], err_msg=f"{name} {what}")
 
 
 def _best_of_each(seen: Any, problem: Problem) -> Any:

@@ -40,4 +40,4 @@ class CrossDomainLocalScaling:
         asking = views.fitting(self.fit)
         (column,) = asking.reversed().reduce(TopMean(self.k))
         (row,) = views.watched("queries", "items").reduce(TopMean(self.k))
-        return Fitted(TileMap(_csls, (row,), (column,), slope=2.0, tolerance=2e-9))
+        return Fitted(TileMap(_csls, (row,), (column,), slope=2.0))
