@@ -40,9 +40,9 @@ class _Row:
 
 def evaluate(
     problem: Problem,
-    normalize: Sequence[str | Operator] = (),
+    normalize: str | Operator | Sequence[str | Operator] = (),
     *,
-    metrics: Sequence[str] | None = None,
+    metrics: str | Sequence[str] | None = None,
     direction: str = "both",
     ties: str = "expected",
     reference: bool = True,
@@ -58,10 +58,13 @@ def evaluate(
     changes the problem. Raises NclbenchError.
     """
     began = time.perf_counter()
-    names = _names(metrics, ties)
+    names = _names([metrics] if isinstance(metrics, str) else metrics, ties)
+    if seed < 0:
+        raise UsageError(f"seed is {seed}; it must be at least 0")
     if direction not in DIRECTIONS:
         raise UsageError(f"unknown direction {direction!r}{nearest(direction, DIRECTIONS)}")
-    chosen = [operators.parse(spec) if isinstance(spec, str) else spec for spec in normalize]
+    asked_for = normalize if isinstance(normalize, Sequence) and not isinstance(normalize, str) else [normalize]
+    chosen = [operators.parse(spec) if isinstance(spec, str) else spec for spec in asked_for]
     raw = operators.parse("none")
     chosen = ([raw] if reference else []) + [each for each in chosen if each != raw or not reference]
     chosen = list(dict.fromkeys(chosen))
@@ -115,7 +118,7 @@ def evaluate(
             "seed": seed,
         },
         command=" ".join(sys.argv[:1]),
-        warnings=tuple(dict.fromkeys([*problem.notes, *_notes(problem, bases, rows)])),
+        warnings=tuple(dict.fromkeys([*problem.notes, *_notes(problem, bases, rows, protocols.note)])),
         timing={"fit": fitted - began, "rank": ranked - fitted, "measure": ended - ranked},
         queries=stacked(queries),
         items=stacked(items),
@@ -138,7 +141,7 @@ def _fit(operator: Operator, views: Views, strict: bool) -> _Row:
             raise
         return _Row(operator, views, None, str(reason))
     end = fitted.convergence
-    if strict and end is not None and not end.converged:
+    if strict and end is not None and not end.converged and not end.fixed:
         raise ConvergenceError(
             f"{show(operator)} did not converge: marginal error {end.marginal_error:.1e} "
             f"after {end.iterations} iterations; raise max_iters or tol"
@@ -161,11 +164,14 @@ def _run(
     applied = Applied(
         spec=show(row.operator),
         name=row.operator.name,
-        params={key: value for key, value in {**asdict(row.operator), **fitted.params}.items() if value is not None},  # type: ignore[call-overload]
+        params=_resolved(row, fitted),
         fitted_on=row.views.fitted_on,
         transductive=row.views.transductive,
         unavailable=row.unavailable,
     )
+    stored = problem.scores.get(("queries", "items"))
+    scorer = problem.scorer if stored is None else "stored"
+    dtype = "fp32" if stored is None else f"fp{8 * stored.dtype.itemsize}"
     view = replace(row.views.view("queries", "items"), map=fitted.map)
     values: dict[str, Value] = {}
     tied: dict[str, int] = {}
@@ -185,12 +191,14 @@ def _run(
         direction=direction,
         protocol=protocol,
         operator=applied,
-        scorer=problem.scorer if ("queries", "items") not in problem.scores else "stored",
+        scorer=scorer,
         metrics=values,
         signature=signature(
             f"v2t:{protocol}" if row.views.reverse else "t2v",
-            row.views.view("queries", "items").shape,
+            (0, 0) if ranking is None else (len(np.unique(ranking.query)) or ranking.shape[0], ranking.shape[1]),
             ties,
+            scorer,
+            dtype,
             applied,
             fitted.convergence,
         ),
@@ -199,6 +207,14 @@ def _run(
         convergence=fitted.convergence,
         options={"ties": ties, "tie_tolerance": view.tolerance, "interval": "bootstrap, 95 %"},
     )
+
+
+def _resolved(row: _Row, fitted: Fitted) -> dict[str, object]:
+    """Every parameter as it was used."""
+    params = {**asdict(row.operator), **fitted.params}  # type: ignore[call-overload]
+    if params.get("fit") == "auto" and row.fitted is not None:
+        params["fit"] = "test" if row.views.transductive else "bank"
+    return {key: value for key, value in params.items() if value is not None}
 
 
 def _values(blocks: Blocks, ranking: Ranking, names: Sequence[Named], ties: str, seed: int) -> dict[str, Value]:
@@ -216,15 +232,20 @@ def _values(blocks: Blocks, ranking: Ranking, names: Sequence[Named], ties: str,
     }
 
 
-def _notes(problem: Problem, bases: Bases, rows: Sequence[_Row]) -> list[str]:
-    notes = []
+def _notes(problem: Problem, bases: Bases, rows: Sequence[_Row], protocol: str) -> list[str]:
+    said: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        label = f"{'v2t' if row.views.reverse else 't2v'} {show(row.operator)}"
-        notes += [f"{label}: {text}" for text in (row.fitted.notes if row.fitted else ())]
-        notes += [f"{label}: n/a, {row.unavailable}"] if row.unavailable else []
-    return notes + cautions(
-        problem,
-        tempered=any(row.fitted is not None and "tau" in row.fitted.params for row in rows),
-        transductive=any(row.views.transductive for row in rows),
-        largest=bases.base("queries", "items").largest,
-    )
+        texts = [f"n/a, {row.unavailable}"] if row.unavailable else []
+        for text in [*texts, *(row.fitted.notes if row.fitted else ())]:
+            said.setdefault((show(row.operator), text), []).append("v2t" if row.views.reverse else "t2v")
+    leaning = {row.views.reverse for row in rows if row.views.transductive}
+    return [
+        *(f"{', '.join(directions)} {spec}: {text}" for (spec, text), directions in said.items()),
+        *([protocol] if protocol and any(row.views.reverse for row in rows) else []),
+        *cautions(
+            problem,
+            tempered=any(row.fitted is not None and "tau" in row.fitted.params for row in rows),
+            transductive=[name for name, reverse in (("t2v", False), ("v2t", True)) if reverse in leaning],
+            largest=bases.base("queries", "items").largest,
+        ),
+    ]

@@ -61,6 +61,8 @@ class Plan:
     def put(self, values: "npt.NDArray[Any] | Tensor", dtype: torch.dtype) -> Tensor:
         """The values on the plan's device. An array that already fits is not copied."""
         if isinstance(values, np.ndarray):
+            if values.dtype.kind == "f" and not (values.dtype.isnative and values.dtype.itemsize <= 8):
+                values = values.astype(np.float64 if values.dtype.itemsize > 4 else np.float32)
             values = torch.from_numpy(np.ascontiguousarray(values) if values.flags.writeable else values.copy())
         return values.to(self.device, dtype)
 

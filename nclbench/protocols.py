@@ -16,13 +16,14 @@ class Protocols:
     """The protocols of a problem, whose captions of one video are put side by side so that they can be grouped.
 
     groups: the queries as columns of v2t, None where no item has several; videos: (G,) the item of each group.
-    order: (N,) where the queries stood in the input, None for as they stand.
+    order: (N,) where the queries stood in the input, None for as they stand. note: why videos cannot be ranked.
     """
 
     problem: Problem
     groups: Groups | None = None
     videos: Integers | None = None
     order: Integers | None = None
+    note: str = ""
 
     @classmethod
     def of(cls, problem: Problem) -> "Protocols":
@@ -30,8 +31,13 @@ class Protocols:
         if relevance is None:
             return cls(problem)
         one_each = len(relevance) == len(problem.queries) and bool((np.diff(relevance.query) == 1).all())
-        if not one_each or len(np.unique(relevance.item)) == len(relevance):
+        if len(np.unique(relevance.item)) == len(relevance):
             return cls(problem)
+        if not one_each:
+            relevant = np.bincount(relevance.query, minlength=len(problem.queries))
+            bad = int(np.flatnonzero(relevant != 1)[0])
+            name, count = problem.queries.ids[bad], relevant[bad]
+            return cls(problem, note=f"v2t-videos is left out: it takes one item a query, and {name} has {count}")
         order = np.argsort(relevance.item, kind="stable")
         if (order == np.arange(len(order))).all():
             grouped, place = problem, None

@@ -47,12 +47,16 @@ class Applied:
 
 @dataclass(frozen=True)
 class Convergence:
-    """How an iterative operator ended. marginal_error: mean over gallery items of |p/target - 1|."""
+    """How an iterative operator ended. marginal_error: mean over gallery items of |p/target - 1|.
+
+    fixed: so many iterations were asked for, whatever the error.
+    """
 
     iterations: int
     marginal_error: float
     converged: bool
     path: str = ""
+    fixed: bool = False
 
 
 @dataclass(frozen=True)

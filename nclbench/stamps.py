@@ -1,5 +1,6 @@
 """What stands beside every number: the signature of how it was made, and the notes that a reader must know."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -26,15 +27,25 @@ def revision() -> str | None:
     except (OSError, ValueError):
         return None
 
+
 _SILENT_PARAMS = {"start": "gallery", "marginals": "uniform", "fit": None, "max_iters": None}
 
 
 def signature(
-    selector: str, shape: tuple[int, int], ties: str, operator: Applied, convergence: Convergence | None
+    selector: str,
+    shape: tuple[int, int],
+    ties: str,
+    scorer: str,
+    dtype: str,
+    operator: Applied,
+    convergence: Convergence | None,
 ) -> str:
-    """`t2v|R@k:hit|ties:expected|q:1000|g:1000|op:sinkhorn(tau=0.01,tol=0.001)|fit:test-queries|transductive:yes|…`"""
+    """`t2v|R@k:hit|ties:expected|q:1000|g:1000|scorer:cosine|op:sinkhorn(tau=0.01,tol=0.0001)|fit:test-queries|…`
+
+    shape: how many queries were averaged, and how many items each of them ranked.
+    """
     params = ",".join(
-        f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+        f"{key}={value!r}" if isinstance(value, float) else f"{key}={value}"
         for key, value in operator.params.items()
         if key not in _SILENT_PARAMS or value != (_SILENT_PARAMS[key] or value)
     )
@@ -44,28 +55,41 @@ def signature(
         f"ties:{ties}",
         f"q:{shape[0]}",
         f"g:{shape[1]}",
+        f"scorer:{scorer}",
         f"op:{operator.name}({params})" if params else f"op:{operator.name}",
         f"fit:{operator.fitted_on}",
         f"transductive:{'yes' if operator.transductive else 'no'}",
     ]
     if convergence is not None:
         parts += [f"it:{convergence.iterations}", f"err:{convergence.marginal_error:.1e}"]
-    return "|".join([*parts, "fp32", f"v:{__version__}"])
+    return "|".join([*parts, dtype, f"v:{__version__}"])
 
 
-def cautions(problem: Problem, *, tempered: bool, transductive: bool, largest: float) -> list[str]:
-    """Notes on the problem as a whole. tempered: an operator has a temperature; largest: a bound on |score|."""
+def cautions(problem: Problem, *, tempered: bool, transductive: Collection[str], largest: float) -> list[str]:
+    """Notes on the problem as a whole.
+
+    tempered: an operator has a temperature; transductive: the directions in which one saw the test queries; largest:
+    a bound on |score|.
+    """
     notes = []
-    if tempered and problem.logit_scale is None and largest > LARGEST_COSINE and ("queries", "items") in problem.scores:
+    ready = ("queries", "items") in problem.scores
+    if tempered and problem.logit_scale is None and largest > LARGEST_COSINE and (ready or problem.scorer != "cosine"):
+        reach = f"scores reach {largest:.3g}" if ready else f"scores may reach {largest:.3g}"
         notes.append(
-            f"scores reach {largest:.3g} and the input has no logit_scale: they look like logits, not cosines; "
+            f"{reach} and the input has no logit_scale: they look like logits, not cosines; "
             "tau is in units of the scores as loaded"
         )
-    if problem.relevance is not None and transductive:
-        asked = np.bincount(problem.relevance.item, minlength=len(problem.items))
+    if problem.relevance is None:
+        return notes
+    pairs = problem.relevance
+    galleries = {"t2v": (pairs.item, problem.items), "v2t": (pairs.query, problem.queries)}
+    for direction in transductive:
+        wanted, side = galleries[direction]
+        asked = np.bincount(wanted, minlength=len(side))
         if asked.min() != asked.max():
             notes.append(
-                f"items have {asked.min()} to {asked.max()} queries each, but an operator fitted on the test queries "
-                "takes every item as equally often asked for: it can hurt here, a query bank is the safe choice"
+                f"{direction}: a gallery item is wanted {asked.min()} to {asked.max()} times, but an "
+                "operator fitted on the test queries takes each as equally often asked for: it can hurt here, a query "
+                "bank is the safe choice"
             )
     return notes

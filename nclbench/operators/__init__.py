@@ -15,7 +15,8 @@ from nclbench.views import Views
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """map: None for raw scores. params: what `auto` parameters became. notes: what a reader of the number must know."""
+    """map: None for raw scores. params: what `auto` parameters became, None for those
+    that had no say. notes: what a reader of the number must know."""
 
     map: TileMap | None
     params: Mapping[str, Any] = field(default_factory=dict)

@@ -71,7 +71,8 @@ class Sinkhorn:
             "tau": tau,
             "start": self.start,
             "marginals": "given:" + "+".join(given) if given else "uniform",
-            **({"iters": self.iters} if self.iters is not None else {"tol": tol, "max_iters": self.max_iters}),
+            **({"max_iters": None} if self.iters is not None else {"tol": tol}),
         }
-        end = Convergence(found.iterations, found.marginal_error, found.converged, found.path)
+        fixed = self.iters is not None
+        end = Convergence(found.iterations, found.marginal_error, found.converged, found.path, fixed)
         return Fitted(column_bias(tau * found.bias), params, end, notes)

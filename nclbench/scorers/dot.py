@@ -14,16 +14,15 @@ _CHUNK = 1024
 
 
 def tree_sum(values: Tensor) -> Tensor:
-    """(P, D) -> (P,): adds the upper half onto the lower one until one column is left.
+    """(P, D) -> (P,): adds the upper half onto the lower one, in place, until one column is left.
 
     Only elementwise additions, so the result does not depend on batch, tile, threads, vector width or device.
     """
     width = values.shape[1]
     while width > 1:
         half = 1 << ((width - 1).bit_length() - 1)
-        front = values[:, :half].clone()
-        front[:, : width - half] += values[:, half:width]
-        values, width = front, half
+        values[:, : width - half] += values[:, half:width]
+        width = half
     return values[:, 0]
 
 
