@@ -4,12 +4,13 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 
 import numpy as np
 
 from nclbench import __version__, instances
-from nclbench.errors import ConvergenceError, NotAvailable, UsageError, nearest
+from nclbench.errors import UsageError, nearest
+from nclbench.fitting import Fit, fit
 from nclbench.metrics import Named, check_ties, measure, parse
 from nclbench.metrics.blocks import Blocks
 from nclbench.operators import Fitted, Operator, operators
@@ -26,16 +27,6 @@ from nclbench.views import Bases, Views
 DEFAULT_METRICS = ("R@1", "R@5", "R@10", "R@50", "recall@10", "MdR", "MnR", "MRR", "mAP", "nDCG@10", "Rsum")
 DIRECTIONS = ("both", "t2v", "v2t")
 TOP = 10
-
-
-@dataclass(frozen=True, eq=False)
-class _Row:
-    """An operator fitted in one direction; unavailable says why it could not be. views: what it looked at."""
-
-    operator: Operator
-    views: Views
-    fitted: Fitted | None
-    unavailable: str | None
 
 
 def evaluate(
@@ -73,18 +64,18 @@ def evaluate(
     protocols = Protocols.of(problem)
     bases = Bases(protocols.problem, plan)
     rows = [
-        _fit(operator, Views(bases, reverse), strict)
+        fit(operator, Views(bases, reverse), strict)
         for reverse in (False, True)
         if direction in ("both", "v2t" if reverse else "t2v")
         for operator in chosen
     ]
-    fitted = time.perf_counter()
+    fitted_at = time.perf_counter()
     top = TOP if details or problem.relevance is None else 0
     asked = [(row, protocol) for row in rows for protocol in protocols.names(row.views.reverse)]
     rankings = iter(
         rank(
             [
-                protocols.request(protocol, row.views.view("queries", "items"), row.fitted.map, top)
+                protocols.request(protocol, row.seen, row.views.reverse, top)
                 for row, protocol in asked
                 if row.fitted is not None
             ]
@@ -119,7 +110,7 @@ def evaluate(
         },
         command=" ".join(sys.argv[:1]),
         warnings=tuple(dict.fromkeys([*problem.notes, *_notes(problem, bases, rows, protocols.note)])),
-        timing={"fit": fitted - began, "rank": ranked - fitted, "measure": ended - ranked},
+        timing={"fit": fitted_at - began, "rank": ranked - fitted_at, "measure": ended - ranked},
         queries=stacked(queries),
         items=stacked(items),
     )
@@ -133,25 +124,9 @@ def _names(metrics: Sequence[str] | None, ties: str) -> list[Named]:
     return list(dict.fromkeys(names))
 
 
-def _fit(operator: Operator, views: Views, strict: bool) -> _Row:
-    try:
-        fitted = operator.learn(views)
-    except NotAvailable as reason:
-        if strict:
-            raise
-        return _Row(operator, views, None, str(reason))
-    end = fitted.convergence
-    if strict and end is not None and not end.converged and not end.fixed:
-        raise ConvergenceError(
-            f"{show(operator)} did not converge: marginal error {end.marginal_error:.1e} "
-            f"after {end.iterations} iterations; raise max_iters or tol"
-        )
-    return _Row(operator, views, fitted, None)
-
-
 def _run(
     problem: Problem,
-    row: _Row,
+    row: Fit,
     protocol: str,
     ranking: Ranking | None,
     names: Sequence[Named],
@@ -164,7 +139,7 @@ def _run(
     applied = Applied(
         spec=show(row.operator),
         name=row.operator.name,
-        params=_resolved(row, fitted),
+        params=row.params,
         fitted_on=row.views.fitted_on,
         transductive=row.views.transductive,
         unavailable=row.unavailable,
@@ -172,7 +147,6 @@ def _run(
     stored = problem.scores.get(("queries", "items"))
     scorer = problem.scorer if stored is None else "stored"
     dtype = "fp32" if stored is None else f"fp{8 * stored.dtype.itemsize}"
-    view = replace(row.views.view("queries", "items"), map=fitted.map)
     values: dict[str, Value] = {}
     tied: dict[str, int] = {}
     if ranking is not None and len(ranking.query):
@@ -205,16 +179,8 @@ def _run(
         ties=tied,
         diagnostics=overlap,
         convergence=fitted.convergence,
-        options={"ties": ties, "tie_tolerance": view.tolerance, "interval": "bootstrap, 95 %"},
+        options={"ties": ties, "tie_tolerance": row.seen.tolerance, "interval": "bootstrap, 95 %"},
     )
-
-
-def _resolved(row: _Row, fitted: Fitted) -> dict[str, object]:
-    """Every parameter as it was used."""
-    params = {**asdict(row.operator), **fitted.params}  # type: ignore[call-overload]
-    if params.get("fit") == "auto" and row.fitted is not None:
-        params["fit"] = "test" if row.views.transductive else "bank"
-    return {key: value for key, value in params.items() if value is not None}
 
 
 def _values(blocks: Blocks, ranking: Ranking, names: Sequence[Named], ties: str, seed: int) -> dict[str, Value]:
@@ -232,7 +198,7 @@ def _values(blocks: Blocks, ranking: Ranking, names: Sequence[Named], ties: str,
     }
 
 
-def _notes(problem: Problem, bases: Bases, rows: Sequence[_Row], protocol: str) -> list[str]:
+def _notes(problem: Problem, bases: Bases, rows: Sequence[Fit], protocol: str) -> list[str]:
     said: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         texts = [f"n/a, {row.unavailable}"] if row.unavailable else []

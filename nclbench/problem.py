@@ -133,10 +133,8 @@ class Problem:
         )
         scores = dict(self.scores)
         for (rows, columns), matrix in self.scores.items():
-            if rows == "queries":
-                scores[rows, columns] = matrix[order]
-            elif columns == "queries":
-                scores[rows, columns] = matrix[:, order]
+            matrix = matrix[order] if rows == "queries" else matrix
+            scores[rows, columns] = matrix[:, order] if columns == "queries" else matrix
         if relevance is not None:
             relevance = Relevance.of(place[relevance.query], relevance.item, relevance.gain)
         return replace(self, queries=queries, relevance=relevance, scores=scores)

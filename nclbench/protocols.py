@@ -2,13 +2,13 @@
 captions describe a video, the best caption of each video among videos (CLIP4Clip's multi-sentence protocol).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from nclbench.problem import Integers, Problem, Relevance
 from nclbench.ranking import Request
-from nclbench.similarity import Groups, TileMap, View
+from nclbench.similarity import Groups, View
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,13 +51,13 @@ class Protocols:
             return ("queries",)
         return ("captions",) if self.groups is None else ("captions", "videos")
 
-    def request(self, protocol: str, plain: View, fitted: TileMap | None, top: int) -> Request:
-        """What to rank. plain: the raw scores of the direction; fitted: the operator, None for none."""
+    def request(self, protocol: str, seen: View, reverse: bool, top: int) -> Request:
+        """What to rank. seen: the scores of the direction as an operator shows them."""
         if protocol == "videos":
             assert self.videos is not None
             best = Relevance.of(self.videos, np.arange(len(self.videos)))
-            return Request(View(plain.base, plain.reverse, fitted, self.groups), best)
+            return Request(replace(seen, groups=self.groups), best)
         relevance = self.problem.relevance
-        if relevance is not None and plain.reverse:
+        if relevance is not None and reverse:
             relevance = relevance.reversed()
-        return Request(View(plain.base, plain.reverse, fitted), relevance, top)
+        return Request(seen, relevance, top)

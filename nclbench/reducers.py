@@ -3,16 +3,14 @@
 Each gives values per row of the view that it runs on; statistics per column come from the reversed view.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from nclbench.plan import COUNTS, SUMS, Plan
+from nclbench.plan import SUMS, Plan
 
 State = tuple[Tensor, ...]
-Exact = Callable[[Tensor, Tensor], Tensor]
 _TINY = 1e-280
 
 
@@ -87,132 +85,6 @@ class SoftmaxMass:
 
 
 @dataclass(frozen=True, eq=False)
-class CountAbove:
-    """For each of P pairs (sorted by query): how many *other* items of its row score more, and how many the same.
-
-    threshold: (P,) defined scores of the pairs. error bounds |tile - exact|: pairs outside it are decided by the tile,
-    the few inside by `exact`. tolerance: scores this close are ties. The pair itself is left out by its index.
-    """
-
-    query: Tensor
-    item: Tensor
-    threshold: Tensor
-    exact: Exact
-    error: float
-    tolerance: float
-    whole_rows = False
-    fine = False
-    across = False
-
-    def init(self, shape: tuple[int, int], plan: Plan) -> State:
-        return (torch.zeros(2, len(self.query), dtype=COUNTS, device=plan.device),)
-
-    def step(self, state: State, tile: Tensor, rows: slice, columns: slice) -> State:
-        bounds = torch.tensor([rows.start, rows.stop], device=self.query.device)
-        first, last = torch.searchsorted(self.query, bounds).tolist()
-        size = max(1, tile.shape[0])
-        for start in range(first, last, size):
-            self._count(state[0], tile, rows, columns, slice(start, min(start + size, last)))
-        return state
-
-    def _count(self, counts: Tensor, tile: Tensor, rows: slice, columns: slice, pairs: slice) -> None:
-        local = self.query[pairs] - rows.start
-        aligned = len(local) == len(tile) and bool((local[1:] > local[:-1]).all())
-        x = tile if aligned else tile[local]
-        margin = self.error + self.tolerance
-        over = _outward(self.threshold[pairs] + margin, x.dtype, torch.inf)[:, None]
-        under = _outward(self.threshold[pairs] - margin, x.dtype, -torch.inf)[:, None]
-        flags = torch.empty_like(x)
-        sure = torch.gt(x, over, out=flags).sum(1).to(COUNTS)
-        likely = torch.ge(x, under, out=flags).sum(1).to(COUNTS)
-        mine = ((self.item[pairs] >= columns.start) & (self.item[pairs] < columns.stop)).nonzero()[:, 0]
-        own = x[mine, self.item[pairs][mine] - columns.start]
-        sure[mine] -= (own > over[mine, 0]).to(COUNTS)
-        likely[mine] -= (own >= under[mine, 0]).to(COUNTS)
-        counts[0, pairs] += sure
-        undecided = (likely > sure).nonzero()[:, 0]
-        step = max(1, (1 << 20) // x.shape[1])
-        for start in range(0, len(undecided), step):
-            self._decide(counts, x, over, under, undecided[start : start + step], pairs.start, columns)
-
-    def _decide(
-        self, counts: Tensor, x: Tensor, over: Tensor, under: Tensor, which: Tensor, first: int, columns: slice
-    ) -> None:
-        near = x[which]
-        hit = ((near >= under[which]) & ~(near > over[which])).nonzero()
-        pair, item = which[hit[:, 0]] + first, hit[:, 1] + columns.start
-        other = item != self.item[pair]
-        pair, item = pair[other], item[other]
-        difference = self.exact(self.query[pair], item) - self.threshold[pair]
-        above = difference > self.tolerance
-        tied = difference.abs() <= self.tolerance
-        counts[0].index_add_(0, pair, above.to(COUNTS))
-        counts[1].index_add_(0, pair, tied.to(COUNTS))
-
-    def merge(self, a: State, b: State) -> State:
-        return (a[0] + b[0],)
-
-    def finish(self, state: State) -> tuple[Tensor, Tensor]:
-        """above (P,), tied (P,)."""
-        return state[0][0], state[0][1]
-
-
-def _outward(values: Tensor, kind: torch.dtype, towards: float) -> Tensor:
-    """Rounded to the tile's dtype so that the interval only grows."""
-    rounded = values.to(kind)
-    return torch.nextafter(rounded, torch.full_like(rounded, towards))
-
-
-@dataclass(frozen=True, eq=False)
-class Leaders:
-    """The `count` largest tile values of each row with their columns; candidates, since tiles are approximate."""
-
-    count: int
-    whole_rows = False
-    fine = False
-    across = False
-
-    def init(self, shape: tuple[int, int], plan: Plan) -> State:
-        size = (shape[0], self.count)
-        return (
-            torch.full(size, -torch.inf, dtype=SUMS, device=plan.device),
-            torch.full(size, -1, dtype=COUNTS, device=plan.device),
-        )
-
-    def step(self, state: State, tile: Tensor, rows: slice, columns: slice) -> State:
-        best, where = state[0][rows], state[1][rows]
-        if tile.shape[1] <= 4 * self.count or bool((where[:, -1] < 0).any()):
-            value, column = tile.topk(min(self.count, tile.shape[1]), dim=1)
-            column = column + columns.start
-        else:
-            value, column = self._survivors(tile, best[:, -1], columns.start)
-        value = torch.cat([best, value.to(SUMS)], 1)
-        column = torch.cat([where, column], 1)
-        top, order = value.topk(self.count, dim=1)
-        state[0][rows], state[1][rows] = top, column.gather(1, order)
-        return state
-
-    @staticmethod
-    def _survivors(tile: Tensor, bar: Tensor, offset: int) -> tuple[Tensor, Tensor]:
-        """The entries at or above each row's bar, padded to a rectangle."""
-        row, column = (tile >= _outward(bar, tile.dtype, -torch.inf)[:, None]).nonzero(as_tuple=True)
-        sizes = torch.bincount(row, minlength=len(tile))
-        place = torch.arange(len(row), device=tile.device) - (sizes.cumsum(0) - sizes)[row]
-        width = int(sizes.max()) if len(row) else 0
-        value = torch.full((len(tile), width), -torch.inf, dtype=SUMS, device=tile.device)
-        index = torch.full((len(tile), width), -1, dtype=COUNTS, device=tile.device)
-        value[row, place], index[row, place] = tile[row, column].to(SUMS), column + offset
-        return value, index
-
-    def merge(self, a: State, b: State) -> State:
-        value, order = torch.cat([a[0], b[0]], 1).topk(self.count, dim=1)
-        return value, torch.cat([a[1], b[1]], 1).gather(1, order)
-
-    def finish(self, state: State) -> State:
-        return state
-
-
-@dataclass(frozen=True, eq=False)
 class TopMean:
     """The mean of the k largest scores of each row (of all, where there are fewer), from float64 tiles."""
 
@@ -236,3 +108,48 @@ class TopMean:
 
     def finish(self, state: State) -> Tensor:
         return state[0].mean(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Largest:
+    """The k largest scores of each row (all, where there are fewer), best first: (N, k), from float64 tiles."""
+
+    k: int
+    whole_rows = False
+    fine = True
+    across = False
+
+    init, step, merge = TopMean.init, TopMean.step, TopMean.merge
+
+    def finish(self, state: State) -> Tensor:
+        return state[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Mean and population standard deviation of each row, from float64 tiles (Chan, Golub & LeVeque 1979)."""
+
+    whole_rows = False
+    fine = True
+    across = False
+
+    def init(self, shape: tuple[int, int], plan: Plan) -> State:
+        return (torch.zeros(3, shape[0], dtype=SUMS, device=plan.device),)
+
+    def step(self, state: State, tile: Tensor, rows: slice, columns: slice) -> State:
+        mean = tile.mean(1)
+        spread = (tile - mean[:, None]).square().sum(1)
+        new = torch.stack([torch.full_like(mean, tile.shape[1]), mean, spread])
+        (state[0][:, rows],) = self.merge((state[0][:, rows],), (new,))
+        return state
+
+    def merge(self, a: State, b: State) -> State:
+        (n, mean, spread), (m, other, more) = a[0], b[0]
+        count = n + m
+        share = m / count.clamp(min=1)
+        gap = other - mean
+        return (torch.stack([count, mean + gap * share, spread + more + gap.square() * n * share]),)
+
+    def finish(self, state: State) -> tuple[Tensor, Tensor]:
+        count, mean, spread = state[0]
+        return mean, (spread / count).sqrt()

@@ -4,23 +4,18 @@ A base makes tiles; a `View` is a base seen in a direction, through a fitted ope
 the only loop: each tile of the base is made once and every view of it feeds its reducers.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from nclbench.maps import NEAR, TIE, TileMap
 from nclbench.plan import SCORE_ROUNDOFF, SUMS, Plan
 
 Rows = slice | Tensor
-
-# ties under an operator, in proportion to the size of its scores. Fits in another order of summation were seen to
-# differ by 1e-14; cold Sinkhorn scores converge towards each other, so a wider band would make ties of differences
-TIE = 2.0**-36
 
 
 class Base(Protocol):
@@ -37,52 +32,6 @@ class Base(Protocol):
     def tile(self, rows: Rows, columns: Rows) -> Tensor: ...
     def fine(self, rows: Rows, columns: Rows) -> Tensor: ...
     def exact(self, query: Tensor, item: Tensor) -> Tensor: ...
-
-
-@dataclass(frozen=True, eq=False)
-class TileMap:
-    """A fitted operator: a pure function of a score, values of its row and values of its column.
-
-    function(x, *row values, *column values) is elementwise. row: vectors (N,), column: vectors (M,).
-    slope bounds |df/dx|. scale bounds |f|, by default for a function that adds its vectors to slope x. bias: the
-    function is x + column[0], so an index can serve it.
-    """
-
-    function: Callable[..., Tensor]
-    row: tuple[Tensor, ...] = ()
-    column: tuple[Tensor, ...] = ()
-    slope: float = 1.0
-    scale: float | None = None
-    bias: bool = False
-
-    def bound(self, largest: float) -> float:
-        """Bounds |f| where |x| is at most `largest`."""
-        if self.scale is not None:
-            return self.scale
-        return self.slope * largest + sum(float(v.abs().max()) for v in (*self.row, *self.column))
-
-    def on_tile(self, x: Tensor, rows: Rows, columns: Rows) -> Tensor:
-        kind = x.dtype if self.bias else SUMS
-        down = (v[rows, None].to(kind) if v.is_floating_point() else v[rows, None] for v in self.row)
-        across = (v[None, columns].to(kind) if v.is_floating_point() else v[None, columns] for v in self.column)
-        return self.function(x.to(kind), *down, *across)
-
-    @property
-    def bias_values(self) -> npt.NDArray[np.float64] | None:
-        """(M,) what is added to each item's scores, if the operator is a bias."""
-        return self.column[0].cpu().numpy() if self.bias else None
-
-    def on_pairs(self, scores: Tensor, query: Tensor, item: Tensor) -> Tensor:
-        return self.function(scores, *(v[query] for v in self.row), *(v[item] for v in self.column))
-
-
-def add(x: Tensor, bias: Tensor) -> Tensor:
-    return x + bias
-
-
-def column_bias(bias: Tensor) -> TileMap:
-    """x + bias of the item, (M,) in score units. A constant shift ranks nothing, so the mean is taken off."""
-    return TileMap(add, column=(bias - bias.mean(),), bias=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,17 +105,24 @@ class View:
     @cached_property
     def tolerance(self) -> float:
         """Scores this close are ties. Plain scores tie when equal; fitted vectors differ in their last bits."""
-        return 0.0 if self.map is None else TIE * self.map.bound(self.base.largest)
+        return 0.0 if self.map is None else TIE * self.map.size(self.base.largest)
 
     @cached_property
     def error(self) -> float:
         """Bounds |seen tile - exact|."""
         if self.map is None:
             return self.base.error
-        if not self.map.bias:
+        if self.map.fine:
+            return NEAR * self.map.size(self.base.largest)
+        if not self.map.shift:
             return self.map.slope * self.base.error
         shift = float(self.map.column[0].abs().max())
         return self.base.error + 4 * SCORE_ROUNDOFF * (shift + self.base.largest)
+
+    @property
+    def whole(self) -> int | None:
+        """The axis of the base that a function of whole columns must see whole."""
+        return int(self.reverse) if self.map is not None and self.map.whole_columns else None
 
     def see(self, x: Tensor, rows: slice, columns: slice) -> tuple[Tensor, slice, slice]:
         """A tile of the base, with the base's rows and columns, as this view shows it."""
@@ -178,10 +134,17 @@ class View:
             x, columns = self.groups.best(x, columns)
         return x, rows, columns
 
+    def plain(self, rows: Rows, columns: Rows, fine: bool = False) -> Tensor:
+        """Any rows and columns of a view without an operator."""
+        make = self.base.fine if fine else self.base.tile
+        return make(columns, rows).T if self.reverse else make(rows, columns)
+
     def look(self, rows: Tensor) -> Tensor:
         """(n,) chosen rows -> (n, M) float64, all columns."""
         everything = slice(0, self.base.shape[0 if self.reverse else 1])
-        x = self.base.fine(everything, rows).T if self.reverse else self.base.fine(rows, everything)
+        if self.whole is not None:
+            return torch.cat([tile[rows] for _, tile in self._columns(None)], 1)
+        x = self.plain(rows, everything, fine=True)
         return x if self.map is None else self.map.on_tile(x, rows, everything)
 
     def exact(self, query: Tensor, item: Tensor) -> Tensor:
@@ -191,8 +154,27 @@ class View:
             scores = replace(self, groups=None).exact(query[owner], column)
             best = scores.new_full((len(item),), -torch.inf)
             return best.scatter_reduce_(0, owner, scores, "amax")
+        if self.whole is not None:
+            out = torch.empty(len(query), dtype=SUMS, device=query.device)
+            wanted, place = torch.unique(item, return_inverse=True)
+            for part, tile in self._columns(wanted):
+                mine = ((place >= part.start) & (place < part.stop)).nonzero()[:, 0]
+                out[mine] = tile[query[mine], place[mine] - part.start]
+            return out
         scores = self.base.exact(item, query) if self.reverse else self.base.exact(query, item)
         return scores if self.map is None else self.map.on_pairs(scores, query, item)
+
+    def _columns(self, wanted: Tensor | None) -> Iterator[tuple[slice, Tensor]]:
+        """Mapped whole columns (N, m), a few at a time: all of them, or those wanted; slices count among these."""
+        assert self.map is not None
+        length, count = self.base.shape[int(self.reverse)], self.base.shape[1 - int(self.reverse)]
+        columns = torch.arange(count, device=self.plan.device) if wanted is None else wanted
+        everything = slice(0, length)
+        step = self.plan.strip(length)
+        for start in range(0, len(columns), step):
+            part = columns[start : start + step]
+            x = self.plain(everything, part, fine=True)
+            yield slice(start, start + len(part)), self.map.on_tile(x, everything, part)
 
     def reduce(self, *reducers: Reducer) -> list[Any]:
         return sweep([(self, reducer) for reducer in reducers])
@@ -217,18 +199,17 @@ def sweep(jobs: Sequence[Job]) -> list[Any]:
     assert all(view.base is base for view, _ in jobs)
     plan = base.plan
     states = [reducer.init(view.shape, plan) for view, reducer in jobs]
-    coarse = any(not reducer.fine for _, reducer in jobs)
-    fine = any(reducer.fine for _, reducer in jobs)
+    precise = [reducer.fine or (view.map is not None and view.map.fine) for view, reducer in jobs]
     whole = base.shape[0] * base.shape[1] / plan.world
     done = 0
     for rows, columns in _tiles(jobs):
-        rough = base.tile(rows, columns) if coarse else None
-        exact = base.fine(rows, columns) if fine else None
+        rough = None if all(precise) else base.tile(rows, columns)
+        exact = base.fine(rows, columns) if any(precise) else None
         seen: dict[tuple[int, bool], tuple[Tensor, slice, slice]] = {}
         for number, (view, reducer) in enumerate(jobs):
-            source = exact if reducer.fine else rough
+            source = exact if precise[number] else rough
             assert source is not None
-            key = (id(view), reducer.fine)
+            key = (id(view), precise[number])
             if key not in seen:
                 seen = {key: view.see(source, rows, columns)}
             states[number] = reducer.step(states[number], *seen[key])
@@ -243,6 +224,7 @@ def _tiles(jobs: Sequence[tuple[View, Any]]) -> Iterator[tuple[slice, slice]]:
     """This process's tiles of the base, cut as every job needs them."""
     base, plan = jobs[0][0].base, jobs[0][0].plan
     whole = {int(not view.reverse) for view, reducer in jobs if reducer.whole_rows}
+    whole |= {view.whole for view, _ in jobs if view.whole is not None}
     assert len(whole) < 2, "one pass cannot give whole rows of both directions"
     cuts: list[list[int]] = []
     for axis in (0, 1):
@@ -251,8 +233,8 @@ def _tiles(jobs: Sequence[tuple[View, Any]]) -> Iterator[tuple[slice, slice]]:
         if axis in whole:
             cuts.append([0, length])
         elif 1 - axis in whole:
-            cuts.append(plan.cuts(length, axis, size=plan.strip(base.shape[1 - axis])))
+            cuts.append(plan.cuts(length, axis, next(iter(allowed), None), plan.strip(base.shape[1 - axis])))
         else:
-            cuts.append(plan.cuts(length, axis, allowed[0] if allowed else None))
+            cuts.append(plan.cuts(length, axis, next(iter(allowed), None)))
     # strips are dealt along the axis whose rows are kept whole, so that one process sees them complete
     yield from plan.tiles((cuts[0], cuts[1]), along=1 if whole == {0} else 0)

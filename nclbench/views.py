@@ -1,13 +1,15 @@
 """Which collection against which: the similarities that an operator may look at, and a record of what it looked at."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
 
 from nclbench.bases import Embedded, Stored
+from nclbench.compounds import Beside
 from nclbench.errors import InputError, NotAvailable
+from nclbench.maps import TileMap
 from nclbench.plan import SUMS, Plan
 from nclbench.problem import Embeddings, Problem
 from nclbench.scorers import scorers
@@ -35,9 +37,9 @@ class Bases:
         if not self.problem.has(rows, columns):
             raise InputError(f"scores of {rows} against {columns} are not in the input, nor embeddings to make them")
         scorer = scorers.parse(self.problem.scorer)
-        return Embedded(self._vectors(rows), self._vectors(columns), scorer, self.plan)
+        return Embedded(self.vectors(rows), self.vectors(columns), scorer, self.plan)
 
-    def _vectors(self, role: str) -> Tensor:
+    def vectors(self, role: str) -> Tensor:
         if role not in self._prepared:
             side = self.problem.role(role)
             assert side is not None and side.vectors is not None
@@ -81,6 +83,28 @@ class Views:
     def has(self, rows: str, columns: str) -> bool:
         return self.problem.has(_MIRROR[columns], _MIRROR[rows]) if self.reverse else self.problem.has(rows, columns)
 
+    def vectors(self, role: str, across: tuple[str, str] | None = None) -> Tensor:
+        """The prepared vectors of a collection. across: (rows, columns) whose scores are learnt from with them."""
+        role = _MIRROR[role] if self.reverse else role
+        side = self.problem.role(role)
+        if side is None or side.vectors is None or ("queries", "items") in self.problem.scores:
+            raise NotAvailable(f"it needs embeddings of the {role.replace('_', ' ')}, not scores alone")
+        if across is not None:
+            self.looked.add((*across, True))
+        return self.bases.vectors(role)
+
+    def needing(self, rows: str, columns: str) -> "Watched":
+        """As `watched`; NotAvailable where the input cannot give it."""
+        if not self.has(rows, columns):
+            mirrored = [_MIRROR[role] if self.reverse else role for role in (rows, columns)]
+            raise NotAvailable(f"it needs the scores of the {' against the '.join(mirrored).replace('_', ' ')}")
+        return self.watched(rows, columns)
+
+    def beside(self, rows: str, left: str, right: str) -> "Watched":
+        """Rows against two collections of columns, one after the other."""
+        parts = [self.needing(rows, columns).view for columns in (left, right)]
+        return Watched(View(Beside(*parts)), rows, f"{left}+{right}", self.looked)
+
     def watched(self, rows: str, columns: str) -> "Watched":
         return Watched(self.view(rows, columns), rows, columns, self.looked)
 
@@ -91,6 +115,14 @@ class Views:
             kind = "an item bank for v2t" if self.reverse else "a query bank for t2v"
             raise NotAvailable(f"fit=bank needs {kind}, and the input has none")
         return self.watched("query_bank" if banked and fit != "test" else "queries", "items")
+
+    def through(self, fitted: TileMap | None, moved: Tensor | None = None) -> View:
+        """The test scores as an operator shows them. moved: (M, D) vectors that take the place of the items'."""
+        plain = self.view("queries", "items")
+        if moved is not None:
+            scorer = scorers.parse(self.problem.scorer)
+            plain = View(Embedded(self.vectors("queries"), moved, scorer, self.plan))
+        return replace(plain, map=fitted)
 
     def mass(self, role: str) -> Tensor | None:
         """The masses that the user declared for a collection, (N,)."""
@@ -105,16 +137,18 @@ class Views:
     @property
     def fitted_on(self) -> str:
         """What an operator learnt from several rows of; a query's own row is no fitting."""
-        rows = {rows for rows, _, across in self.looked if across}
-        names = {"queries": "test-queries", "query_bank": "item-bank" if self.reverse else "query-bank"}
-        return "+".join(sorted(names.get(name, name) for name in rows)) or "nothing"
+        across = [(rows, columns.split("+")) for rows, columns, across in self.looked if across]
+        found = {rows for rows, _ in across} | {name for _, names in across for name in names if name != "items"}
+        banks = ("item-bank", "query-bank") if self.reverse else ("query-bank", "item-bank")
+        names = {"queries": "test-queries", "items": "gallery", "query_bank": banks[0], "item_bank": banks[1]}
+        return "+".join(sorted(names[name] for name in found)) or "nothing"
 
 
 @dataclass(frozen=True, eq=False)
 class Watched:
     """A view that notes every reduction over it."""
 
-    inner: View
+    view: View
     rows: str
     columns: str
     looked: set[tuple[str, str, bool]]
@@ -122,20 +156,24 @@ class Watched:
 
     @property
     def shape(self) -> tuple[int, int]:
-        return self.inner.shape
+        return self.view.shape
 
     @property
     def plan(self) -> Plan:
-        return self.inner.plan
+        return self.view.plan
 
     def reversed(self) -> "Watched":
-        return Watched(self.inner.reversed(), self.rows, self.columns, self.looked, not self.turned)
+        return Watched(self.view.reversed(), self.rows, self.columns, self.looked, not self.turned)
+
+    def whole_columns(self) -> None:
+        """Notes that an operator will see whole columns when it is applied."""
+        self.looked.add((self.rows, self.columns, True))
 
     def reduce(self, *reducers: Reducer) -> list[Any]:
         # seen from the items, a value per row is learnt from several queries
         self.looked.add((self.rows, self.columns, self.turned or any(reducer.across for reducer in reducers)))
-        return self.inner.reduce(*reducers)
+        return self.view.reduce(*reducers)
 
     def strips(self) -> Iterator[tuple[slice, Tensor]]:
         self.looked.add((self.rows, self.columns, True))
-        return self.inner.strips()
+        return self.view.strips()

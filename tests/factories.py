@@ -20,6 +20,10 @@ from nclbench.views import Bases, Views
 
 Matrix = npt.NDArray[Any]
 ROLES = ("queries", "items", "query_bank", "item_bank")
+PAIRS = (
+    ("queries", "items"), ("query_bank", "items"), ("queries", "item_bank"),
+    ("item_bank", "items"), ("queries", "query_bank"), ("query_bank", "item_bank"),
+)  # fmt: skip
 KEPT, STREAMED = 1 << 30, 1  # bytes for S: everything, nothing
 
 
@@ -54,7 +58,7 @@ def of_scores(scores: Matrix, relevance: Relevance | None = None, **more: Any) -
 
 def as_scores(problem: Problem, dtype: Any = np.float64) -> Problem:
     """The same problem as a stored matrix of its defined scores (and of those against its banks)."""
-    pairs = [("queries", "items"), ("query_bank", "items"), ("queries", "item_bank")]
+    pairs = [*PAIRS, ("items", "items"), ("queries", "queries")]
     known = [pair for pair in pairs if all(problem.role(role) is not None for role in pair)]
     stripped = {role: replace(side, vectors=None) for role in ROLES if (side := problem.role(role)) is not None}
     return replace(problem, **stripped, scores={pair: defined(problem, *pair).astype(dtype) for pair in known})
@@ -245,6 +249,7 @@ class Found:
     ranking: Ranking | None
     bias: Matrix | None
     why: str = ""
+    shift: bool = False
 
     def integers(self) -> dict[str, Matrix]:
         if self.ranking is None:
@@ -268,9 +273,11 @@ def integers(problem: Problem, specs: list[str], plan: Plan, top: int = 10) -> d
             for protocol in protocols.names(reverse):
                 keys.append(("v2t" if reverse else "t2v", protocol, spec))
                 bias = None if fitted is None or fitted.map is None else fitted.map.bias_values
-                found.append(Found(None, bias, why))
+                shift = fitted is not None and fitted.map is not None and fitted.map.shift
+                found.append(Found(None, bias, why, shift))
                 if fitted is not None:
-                    requests.append(protocols.request(protocol, views.view("queries", "items"), fitted.map, top))
+                    seen = views.through(fitted.map, fitted.moved)
+                    requests.append(protocols.request(protocol, seen, reverse, top))
     rankings = iter(rank(requests))
     ranked = [each if each.why else replace(each, ranking=next(rankings)) for each in found]
     return dict(zip(keys, ranked, strict=True))
@@ -300,6 +307,16 @@ MORE_SPECS = {
     ),
     "is": ("is:tau=0.1,fit=test", "is:tau=0.02,fit=bank"),
     "csls": ("csls:k=3,fit=test", "csls:k=1000,fit=bank"),
+    "dis": ("dis:tau=0.1,k=2,fit=test", "dis:tau=0.05,theta=3", "dis:k=0,fit=test"),
+    "dualis": ("dualis:tau1=0.02,tau2=0.015,additive=0.01",),
+    "dualdis": ("dualdis:tau1=0.05,k=2",),
+    "dsl": ("dsl:tau=0.1,fit=test", "dsl:tau=1,over=items"),
+    "ls": ("ls:k=3,fit=test",),
+    "nicdm": ("nicdm:k=3,fit=test",),
+    "mp": ("mp:k=7,fit=test",),
+    "dissim": ("dissim:kind=local,k=4",),
+    "invgc": ("invgc:local=false,r_query=0.5", "invgc:pool=0.1"),
+    "dbsn": ("dbsn:tau=0.1,iters=3,start=query",),
 }
 # what must be given on problems this small
 REQUIRED: dict[str, str] = {"nnn": "nnn:k=5"}

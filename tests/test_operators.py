@@ -8,7 +8,6 @@ import pytest
 from nclbench.operators import operators
 from nclbench.plan import Plan
 from nclbench.problem import Embeddings, Problem, Relevance, generated_ids
-from nclbench.similarity import View
 from nclbench.views import Bases, Views
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
@@ -38,8 +37,7 @@ def adjusted(problem: Problem, spec: str) -> np.ndarray:
     """(N, M) adjusted scores of every pair by the definition."""
     views = Views(Bases(problem, Plan()))
     fitted = operators.parse(spec).learn(views)
-    plain = views.view("queries", "items")
-    view = View(plain.base, plain.reverse, fitted.map)
+    view = views.through(fitted.map, fitted.moved)
     n, m = view.shape
     rows, columns = np.divmod(np.arange(n * m), m)
     return view.exact(views.plan.indices(rows), views.plan.indices(columns)).numpy().reshape(n, m)

@@ -7,25 +7,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+from torch import Tensor
+
+from nclbench.errors import UsageError
+from nclbench.maps import TileMap
 from nclbench.registry import Registry
 from nclbench.results import Convergence
-from nclbench.similarity import TileMap
 from nclbench.views import Views
 
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """map: None for raw scores. params: what `auto` parameters became, None for those
+    """map: None for raw scores. moved: (M, D) vectors that take the place of the items', if the operator moves them.
+    params: what `auto` parameters became, None for those
     that had no say. notes: what a reader of the number must know."""
 
     map: TileMap | None
+    moved: Tensor | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     convergence: Convergence | None = None
     notes: tuple[str, ...] = ()
 
 
 class Operator(Protocol):
-    """source: the paper. needs: banks without which it cannot run."""
+    """source: the paper. needs: banks without which it cannot run.
+
+    assumes (optional): what the formula takes for granted: "one to one" or "positive scores".
+    """
 
     name: ClassVar[str]
     source: ClassVar[str]
@@ -35,3 +43,20 @@ class Operator(Protocol):
 
 
 operators: Registry[Operator] = Registry("operator", __name__, aliases={"ncl": "sinkhorn"})
+
+
+def check_fit(name: str, fit: str) -> None:
+    if fit not in ("auto", "bank", "test"):
+        raise UsageError(f"{name}:fit={fit} is unknown; use auto, bank or test")
+
+
+def check_tau(name: str, **taus: float | None) -> None:
+    """Temperatures are in units of the scores: CLIP's cosines have 0.01, QB-Norm's beta=20 is tau=0.05."""
+    for key, tau in taus.items():
+        if tau is not None and not 1e-6 <= tau <= 1e6:
+            raise UsageError(f"{name}:{key}={tau} is out of range; give 1e-6 to 1e6 (it is 1 / beta of the papers)")
+
+
+def check_k(name: str, k: int, least: int = 1, key: str = "k") -> None:
+    if k < least:
+        raise UsageError(f"{name}:{key}={k} must be at least {least}")

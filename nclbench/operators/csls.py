@@ -5,10 +5,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from nclbench.errors import UsageError
-from nclbench.operators import Fitted, operators
+from nclbench.maps import TileMap
+from nclbench.operators import Fitted, check_fit, check_k, operators
 from nclbench.reducers import TopMean
-from nclbench.similarity import TileMap
 from nclbench.views import Views
 
 
@@ -25,19 +24,18 @@ class CrossDomainLocalScaling:
     """
 
     source: ClassVar[str] = "Lample et al. 2018 (MUSE), equation 2"
+    name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
 
     k: int = 10
     fit: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise UsageError(f"csls:k={self.k} must be at least 1")
-        if self.fit not in ("auto", "bank", "test"):
-            raise UsageError(f"csls:fit={self.fit} is unknown; use auto, bank or test")
+        check_k(self.name, self.k)
+        check_fit(self.name, self.fit)
 
     def learn(self, views: Views) -> Fitted:
         asking = views.fitting(self.fit)
         (column,) = asking.reversed().reduce(TopMean(self.k))
         (row,) = views.watched("queries", "items").reduce(TopMean(self.k))
-        return Fitted(TileMap(_csls, (row,), (column,), slope=2.0))
+        return Fitted(TileMap(_csls, (row,), (column,), slope=2.0, item_bias=-column / 2))

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nclbench.errors import UsageError
-from nclbench.operators import Fitted, operators
+from nclbench.maps import column_bias
+from nclbench.operators import Fitted, check_fit, check_tau, operators
 from nclbench.reducers import LogSumExp
-from nclbench.similarity import column_bias
 from nclbench.temperature import choose_tau
 from nclbench.views import Views
 
@@ -21,19 +20,18 @@ class InvertedSoftmax:
     """
 
     source: ClassVar[str] = "Smith et al. 2017, equation 4; QB-Norm (Bogolin et al. 2022), equation 2"
+    name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
 
     tau: float | None = None
     fit: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.tau is not None and not 1e-6 <= self.tau <= 1e6:
-            raise UsageError(f"is:tau={self.tau} is out of range; give 1e-6 to 1e6 (QB-Norm's beta=20 is tau=0.05)")
-        if self.fit not in ("auto", "bank", "test"):
-            raise UsageError(f"is:fit={self.fit} is unknown; use auto, bank or test")
+        check_tau(self.name, tau=self.tau)
+        check_fit(self.name, self.fit)
 
     def learn(self, views: Views) -> Fitted:
         scores = views.fitting(self.fit)
         tau, notes = choose_tau(self.tau, views.problem.logit_scale)
         (attraction,) = scores.reversed().reduce(LogSumExp(1 / tau))
-        return Fitted(column_bias(-tau * attraction), {"tau": tau}, notes=notes)
+        return Fitted(column_bias(-tau * attraction), params={"tau": tau}, notes=notes)

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nclbench.errors import NotAvailable, UsageError
-from nclbench.operators import Fitted, operators
+from nclbench.errors import NotAvailable
+from nclbench.maps import column_bias
+from nclbench.operators import Fitted, check_k, operators
 from nclbench.reducers import TopMean
-from nclbench.similarity import column_bias
 from nclbench.views import Views
 
 
@@ -19,14 +19,14 @@ class NearestNeighbourNormalisation:
     """
 
     source: ClassVar[str] = "Chowdhury et al. 2024 (NNN), equations 1 and 2"
+    name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ("query_bank",)
 
     k: int = 128
     alpha: float = 0.75
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise UsageError(f"nnn:k={self.k} must be at least 1")
+        check_k(self.name, self.k)
 
     def learn(self, views: Views) -> Fitted:
         scores = views.fitting("bank")

@@ -1,17 +1,18 @@
-"""Sinkhorn normalisation (NCL, SN, UCoFiA's SK-norm): a bias an item, so that its summed probability is right."""
+"""Sinkhorn normalisation (NCL, SN, UCoFiA's SK-norm; DBSN): a bias an item makes its summed probability right."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from nclbench.errors import UsageError
-from nclbench.operators import Fitted, operators
-from nclbench.potentials import sinkhorn
+from nclbench.maps import TileMap, column_bias
+from nclbench.operators import Fitted, check_fit, check_tau, operators
+from nclbench.potentials import Potentials, sinkhorn
 from nclbench.results import Convergence
-from nclbench.similarity import column_bias
 from nclbench.temperature import choose_tau
 from nclbench.views import Views
 
 WARN_ERROR = 1e-3
+_TOL = 1e-4
 
 
 @operators.register("sinkhorn")
@@ -25,6 +26,7 @@ class Sinkhorn:
     """
 
     source: ClassVar[str] = "Park et al. 2022 (NCL), arXiv 2212.11790; Cuturi 2013, algorithm 1"
+    name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
 
     tau: float | None = None
@@ -35,44 +37,85 @@ class Sinkhorn:
     fit: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.tau is not None and not 1e-6 <= self.tau <= 1e6:
-            raise UsageError(f"sinkhorn:tau={self.tau} is out of range; give 1e-6 to 1e6 (CLIP's is 0.01)")
-        if self.tol is not None and not 0 < self.tol < 1:
-            raise UsageError(f"sinkhorn:tol={self.tol} must lie between 0 and 1")
-        if self.tol is not None and self.iters is not None:
-            raise UsageError("sinkhorn: give tol= or iters=, not both")
-        if (self.iters is not None and self.iters < 0) or self.max_iters < 1:
-            raise UsageError("sinkhorn: iters must be at least 0 and max_iters at least 1")
-        if self.start not in ("gallery", "query"):
-            raise UsageError(f"sinkhorn:start={self.start} is unknown; use gallery or query")
-        if self.fit not in ("auto", "bank", "test"):
-            raise UsageError(f"sinkhorn:fit={self.fit} is unknown; use auto, bank or test")
+        check_tau(self.name, tau=self.tau)
+        _check_iteration(self.name, self.tol, self.iters, self.max_iters, self.start)
+        check_fit(self.name, self.fit)
 
     def learn(self, views: Views) -> Fitted:
         scores = views.fitting(self.fit)
         tau, notes = choose_tau(self.tau, views.problem.logit_scale)
-        tol = 1e-4 if self.tol is None else self.tol
         found = sinkhorn(
             scores,
             tau,
             start=self.start,
             iters=self.iters,
-            tol=tol,
+            tol=_TOL if self.tol is None else self.tol,
             max_iters=self.max_iters,
             row_mass=views.mass(scores.rows),
             column_mass=views.mass("items"),
         )
-        if self.iters is None and not found.converged:
-            notes += (f"stopped after {found.iterations} iterations at marginal error {found.marginal_error:.1e}",)
-        if found.marginal_error > WARN_ERROR:
-            notes += (f"marginal error {found.marginal_error:.1e} is above {WARN_ERROR:g}: not yet normalised",)
         given = [role for role in (scores.rows, "items") if views.mass(role) is not None]
-        params = {
-            "tau": tau,
-            "start": self.start,
-            "marginals": "given:" + "+".join(given) if given else "uniform",
-            **({"max_iters": None} if self.iters is not None else {"tol": tol}),
-        }
-        fixed = self.iters is not None
-        end = Convergence(found.iterations, found.marginal_error, found.converged, found.path, fixed)
-        return Fitted(column_bias(tau * found.bias), params, end, notes)
+        marginals = "given:" + "+".join(given) if given else "uniform"
+        return _fitted(self, tau, found, column_bias(tau * found.bias), notes, {"marginals": marginals})
+
+
+@operators.register("dbsn")
+@dataclass(frozen=True)
+class DualBankSinkhorn:
+    """s_ij + tau b_j, with b the potentials of the gallery and an item bank together, over the bank queries.
+
+    tau, tol, iters, start: as for `sinkhorn`; marginals are uniform. Published: tau=0.01,iters=10,start=query, which
+    can be far from converged; the default iterates to a tolerance.
+    """
+
+    source: ClassVar[str] = "DBSN (ACM MM 2025), arXiv 2508.02538; Cuturi 2013, algorithm 1"
+    name: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]] = ("query_bank", "item_bank")
+
+    tau: float | None = None
+    tol: float | None = None
+    iters: int | None = None
+    max_iters: int = 1000
+    start: str = "gallery"
+
+    def __post_init__(self) -> None:
+        check_tau(self.name, tau=self.tau)
+        _check_iteration(self.name, self.tol, self.iters, self.max_iters, self.start)
+
+    def learn(self, views: Views) -> Fitted:
+        scores = views.beside("query_bank", "items", "item_bank")
+        tau, notes = choose_tau(self.tau, views.problem.logit_scale)
+        tol = _TOL if self.tol is None else self.tol
+        found = sinkhorn(scores, tau, start=self.start, iters=self.iters, tol=tol, max_iters=self.max_iters)
+        kept = found.bias[: views.view("queries", "items").shape[1]]
+        return _fitted(self, tau, found, column_bias(tau * kept), notes, {})
+
+
+def _check_iteration(name: str, tol: float | None, iters: int | None, max_iters: int, start: str) -> None:
+    if tol is not None and not 0 < tol < 1:
+        raise UsageError(f"{name}:tol={tol} must lie between 0 and 1")
+    if tol is not None and iters is not None:
+        raise UsageError(f"{name}: give tol= or iters=, not both")
+    if (iters is not None and iters < 0) or max_iters < 1:
+        raise UsageError(f"{name}: iters must be at least 0 and max_iters at least 1")
+    if start not in ("gallery", "query"):
+        raise UsageError(f"{name}:start={start} is unknown; use gallery or query")
+
+
+def _fitted(
+    operator: Sinkhorn | DualBankSinkhorn,
+    tau: float,
+    found: Potentials,
+    bias: TileMap,
+    notes: tuple[str, ...],
+    params: dict[str, Any],
+) -> Fitted:
+    fixed = operator.iters is not None
+    if not fixed and not found.converged:
+        notes += (f"stopped after {found.iterations} iterations at marginal error {found.marginal_error:.1e}",)
+    if found.marginal_error > WARN_ERROR:
+        notes += (f"marginal error {found.marginal_error:.1e} is above {WARN_ERROR:g}: not yet normalised",)
+    stop = {"max_iters": None} if fixed else {"tol": _TOL if operator.tol is None else operator.tol}
+    end = Convergence(found.iterations, found.marginal_error, found.converged, found.path, fixed)
+    params = {"tau": tau, "start": operator.start, **params, **stop}
+    return Fitted(bias, params=params, convergence=end, notes=notes)

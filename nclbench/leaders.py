@@ -1,0 +1,97 @@
+"""The best columns of each row by the defined score, certified, and the columns that lead some rows.
+
+Tiles are approximate, so the best by tile value are candidates only: they are scored by the definition, and a row is
+looked at whole when its last place does not clear what was left out.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nclbench.counting import Leaders, Reaches
+from nclbench.plan import COUNTS, FLAGS, SUMS
+from nclbench.similarity import View
+
+_SPARE = 6
+
+
+def candidates(view: View, k: int) -> Leaders:
+    """The reducer whose result `certified` takes."""
+    return Leaders(min(k + _SPARE, view.shape[1]))
+
+
+def certified(view: View, found: tuple[Tensor, Tensor], k: int) -> tuple[Tensor, Tensor]:
+    """(N, k) columns of the best items, ties by lowest index, and their scores, from the candidates of each row."""
+    k = min(k, view.shape[1])
+    _, columns = found
+    n, count = columns.shape
+    out = torch.empty((n, k), dtype=COUNTS, device=columns.device)
+    values = torch.empty((n, k), dtype=SUMS, device=columns.device)
+    step = max(1, (1 << 18) // count)
+    for start in range(0, n, step):
+        rows = torch.arange(start, min(start + step, n), device=columns.device)
+        scores = view.exact(rows.repeat_interleave(count), columns[rows].flatten()).view(-1, count)
+        out[rows], values[rows] = _in_order(scores, columns[rows], k, view.tolerance)
+        if count < view.shape[1]:
+            # no other tile value exceeds the weakest candidate's, nor any score that by twice the error
+            reach = scores.amin(1) + 2 * view.error + view.tolerance
+            doubtful = rows[scores.topk(k, dim=1).values[:, -1] <= reach]
+            for part in range(0, len(doubtful), view.plan.strip(view.shape[1])):
+                few = doubtful[part : part + view.plan.strip(view.shape[1])]
+                out[few], values[few] = _whole_rows(view, few, k)
+    return out, values
+
+
+def _whole_rows(view: View, rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """(n,) rows -> (n, k), from every column that could be among the best."""
+    scores = view.look(rows)
+    # float64 tiles are within rounding of the definition; near the k-th score the definition decides.
+    # where scores cancel, rounding is in proportion to the vectors' lengths, not to the score
+    bar = scores.topk(k, dim=1).values[:, -1:]
+    slack = 1e-9 * (1 + bar.abs() + view.base.largest) + view.tolerance
+    row, column = (scores >= bar - slack).nonzero(as_tuple=True)
+    scores[row, column] = view.exact(rows[row], column)
+    everything = torch.arange(view.shape[1], device=rows.device).expand_as(scores)
+    return _in_order(scores, everything, k, view.tolerance)
+
+
+def _in_order(scores: Tensor, columns: Tensor, k: int, tolerance: float) -> tuple[Tensor, Tensor]:
+    """The first k columns by falling score; scores within the tolerance of their neighbour are one tie, lowest first."""
+    by_column = columns.argsort(dim=1)
+    columns, scores = columns.gather(1, by_column), scores.gather(1, by_column)
+    scores, order = scores.sort(dim=1, descending=True, stable=True)
+    columns = columns.gather(1, order)
+    if tolerance:
+        tie = torch.zeros_like(columns)
+        tie[:, 1:] = (scores[:, :-1] - scores[:, 1:] > tolerance).cumsum(1)
+        by_column = columns.argsort(dim=1)
+        order = tie.gather(1, by_column).argsort(dim=1, stable=True)
+        columns, scores = columns.gather(1, by_column).gather(1, order), scores.gather(1, by_column).gather(1, order)
+    return columns[:, :k], scores[:, :k]
+
+
+def leading(view: Any, k: int, theta: int = 1) -> Tensor:
+    """(M,) whether an item is among the k best of at least theta rows of a plain view; ties for the last place count.
+
+    QB-Norm's activation set (Bogolin et al. 2022), without its dependence on the order of equal scores;
+    theta is DiCoSA's threshold (Jin et al. 2023).
+    """
+    n, m = view.shape
+    if not k:
+        return torch.zeros(m, dtype=FLAGS, device=view.plan.device)
+    plain: View = view.view
+    (found,) = view.reduce(candidates(plain, k))
+    _, scores = certified(plain, found, k)
+    turned = view.reversed()
+    (count,) = turned.reduce(Reaches(scores[:, -1], None, turned.view.exact, plain.error, by_column=True))
+    return torch.as_tensor(count >= theta)
+
+
+def led(view: Any, active: Tensor) -> Tensor:
+    """(N,) whether a best item of the row is active. active: (M,)."""
+    plain: View = view.view
+    (found,) = view.reduce(candidates(plain, 1))
+    _, scores = certified(plain, found, 1)
+    (count,) = view.reduce(Reaches(scores[:, 0], active, plain.exact, plain.error))
+    return torch.as_tensor(count > 0)

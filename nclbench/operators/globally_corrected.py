@@ -1,0 +1,41 @@
+"""Globally corrected retrieval (GC): an item prefers the queries that it is nearest to."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from nclbench.maps import TIE, TileMap
+from nclbench.operators import Fitted, operators
+from nclbench.views import Views
+
+
+@operators.register("gc")
+@dataclass(frozen=True)
+class GloballyCorrected:
+    """s_ij - rank_j(i): rank_j(i) is how many test queries item j scores higher than query i.
+
+    Queries within rounding of each other share a rank. Scores above 1 are divided by their largest, since here they
+    only break ties between ranks. Needs whole columns of S: they are taken in blocks of about 8 MB, never all at once.
+    """
+
+    source: ClassVar[str] = "Dinu et al. 2015; gensim 4.4"
+    name: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]] = ()
+    assumes: ClassVar[str] = "one to one"
+
+    def learn(self, views: Views) -> Fitted:
+        asked = views.watched("queries", "items")
+        asked.whole_columns()
+        largest = asked.view.base.largest
+        unit = 1.0 if largest < 1.001 else largest
+
+        def corrected(x: Tensor) -> Tensor:
+            columns = x.T.contiguous()
+            bar = columns + TIE * largest
+            rank = len(x) - torch.searchsorted(columns.sort(dim=1).values, bar, right=True)
+            return x / unit - rank.T
+
+        return Fitted(TileMap(corrected, slope=math.inf, scale=1.0, whole_columns=True))

@@ -1,0 +1,69 @@
+"""Inverse graph convolution (InvGC): every item is moved away from its neighbours in two banks."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from nclbench.errors import NotAvailable, UsageError
+from nclbench.operators import Fitted, operators
+from nclbench.plan import SCORES, SUMS
+from nclbench.views import Views
+
+_CHUNK = 1024
+
+
+@operators.register("invgc")
+@dataclass(frozen=True)
+class InverseGraphConvolution:
+    """v - (r / N) sum_b (<v, b> - m) b, of length one again, for the item bank and for the query bank; their mean.
+
+    m: the mean of all <v, b>. local (the authors' default): only the int(pool N) bank vectors nearest to v, at least
+    one, with weight r over their number and without m. r_gallery, r_query: strengths; the paper tunes them and names no
+    default. Queries stay.
+    """
+
+    source: ClassVar[str] = "Jian & Wang 2023 (InvGC), LocalAdj"
+    name: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]] = ("query_bank", "item_bank")
+
+    r_gallery: float = 1.0
+    r_query: float = 1.0
+    local: bool = True
+    pool: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not 0 < self.pool <= 1:
+            raise UsageError(f"invgc:pool={self.pool} must lie above 0 and at most 1")
+
+    def learn(self, views: Views) -> Fitted:
+        if views.problem.scorer != "cosine":
+            raise NotAvailable(f"it moves unit vectors; the scorer is {views.problem.scorer}")
+        for bank in self.needs:
+            views.needing(bank, "items")
+        items = views.vectors("items")
+        sides = [("item_bank", self.r_gallery), ("query_bank", self.r_query)]
+        total = sum(self._away(items, views.vectors(bank, (bank, "items")), r) for bank, r in sides)
+        return Fitted(None, moved=_unit(torch.as_tensor(total)).to(SCORES))
+
+    def _away(self, items: Tensor, bank: Tensor, r: float) -> Tensor:
+        out = torch.empty(items.shape, dtype=SUMS, device=items.device)
+        wide = bank.to(SUMS)
+        centre = wide.mean(0)
+        everything = float(items.sum(0, dtype=SUMS) @ centre) / len(items)
+        near = max(1, int(self.pool * len(bank)))
+        for start in range(0, len(items), _CHUNK):
+            own = items[start : start + _CHUNK].to(SUMS)
+            likeness = own @ wide.T
+            if self.local:
+                value, column = likeness.topk(near, dim=1)
+                push = torch.zeros_like(likeness).scatter_(1, column, value) @ wide * (r / near)
+            else:
+                push = (likeness - everything) @ wide * (r / len(bank))
+            out[start : start + _CHUNK] = _unit(own - push)
+        return out
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    return vectors / vectors.square().sum(1, keepdim=True).sqrt()
