@@ -19,8 +19,9 @@ from nclbench.views import Views
 @dataclass(frozen=True, eq=False)
 class Fitted:
     """map: None for raw scores. moved: (M, D) vectors that take the place of the items', if the operator moves them.
-    params: what `auto` parameters became, None for those
-    that had no say. notes: what a reader of the number must know."""
+
+    params: what `auto` parameters became, None for those that had no say. notes: what a reader of the number must know.
+    """
 
     map: TileMap | None
     moved: Tensor | None = None
@@ -30,19 +31,20 @@ class Fitted:
 
 
 class Operator(Protocol):
-    """source: the paper. needs: banks without which it cannot run.
+    """source: the paper. needs: banks without which it cannot run. fits_on: what it looks at, its assumption class.
 
-    assumes (optional): what the formula takes for granted: "one to one" or "positive scores".
+    assumes (optional): what the formula takes for granted: "one to one", "positive scores".
     """
 
     name: ClassVar[str]
     source: ClassVar[str]
     needs: ClassVar[tuple[str, ...]]
+    fits_on: ClassVar[str]
 
     def learn(self, views: Views) -> Fitted: ...
 
 
-operators: Registry[Operator] = Registry("operator", __name__, aliases={"ncl": "sinkhorn"})
+operators: Registry[Operator] = Registry("operator", __name__, aliases={"ncl": "sinkhorn", "qbnorm": "dis"})
 
 
 def check_fit(name: str, fit: str) -> None:

@@ -26,6 +26,7 @@ class CrossDomainLocalScaling:
     source: ClassVar[str] = "Lample et al. 2018 (MUSE), equation 2"
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
+    fits_on: ClassVar[str] = "query bank, else test queries"
 
     k: int = 10
     fit: str = "auto"

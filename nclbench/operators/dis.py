@@ -31,6 +31,7 @@ class DynamicInvertedSoftmax:
     source: ClassVar[str] = "Bogolin et al. 2022 (QB-Norm); theta: code of Jin et al. 2023 (DiCoSA)"
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
+    fits_on: ClassVar[str] = "query bank, else test queries"
 
     tau: float | None = None
     k: int = 1

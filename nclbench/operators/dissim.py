@@ -26,6 +26,7 @@ class DisSim:
     source: ClassVar[str] = "Hara et al. 2016; hub-toolbox 2.5 (a gallery item is its own neighbour)"
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
+    fits_on: ClassVar[str] = "gallery"
 
     kind: str = "global"
     k: int = 10

@@ -22,6 +22,7 @@ class DistributionNormalisation:
     source: ClassVar[str] = "Zhou et al. 2023 (DN); code of Chowdhury et al. 2024 (NNN)"
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ("query_bank",)
+    fits_on: ClassVar[str] = "query bank"
 
     lam: float = 0.5
 

@@ -31,6 +31,7 @@ class DualSoftmax:
     source: ClassVar[str] = "Cheng et al. 2021 (CAMoE); code of EMCL-Net and CLIP-ViP"
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
+    fits_on: ClassVar[str] = "query bank, else test queries"
     assumes: ClassVar[str] = "positive scores, one to one"
 
     tau: float | None = None

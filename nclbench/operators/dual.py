@@ -36,6 +36,7 @@ class DualInvertedSoftmax:
     source: ClassVar[str] = "Wang et al. 2023 (DBNorm); additive: DBSN's code (ACM MM 2025)"
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ("query_bank", "item_bank")
+    fits_on: ClassVar[str] = "query bank and item bank"
 
     tau1: float = 1.99
     tau2: float = 1 / 3
@@ -63,6 +64,7 @@ class DualDynamicInvertedSoftmax:
     source: ClassVar[str] = "Wang et al. 2023 (DBNorm)"
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ("query_bank", "item_bank")
+    fits_on: ClassVar[str] = "query bank and item bank"
     assumes: ClassVar[str] = "positive scores"
 
     tau1: float = 1.99

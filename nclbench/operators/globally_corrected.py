@@ -24,6 +24,7 @@ class GloballyCorrected:
     source: ClassVar[str] = "Dinu et al. 2015; gensim 4.4"
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
+    fits_on: ClassVar[str] = "test queries"
     assumes: ClassVar[str] = "one to one"
 
     def learn(self, views: Views) -> Fitted:

@@ -22,6 +22,7 @@ class InvertedSoftmax:
     source: ClassVar[str] = "Smith et al. 2017, equation 4; QB-Norm (Bogolin et al. 2022), equation 2"
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
+    fits_on: ClassVar[str] = "query bank, else test queries"
 
     tau: float | None = None
     fit: str = "auto"

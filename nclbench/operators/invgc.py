@@ -27,6 +27,7 @@ class InverseGraphConvolution:
     source: ClassVar[str] = "Jian & Wang 2023 (InvGC), LocalAdj"
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ("query_bank", "item_bank")
+    fits_on: ClassVar[str] = "query bank and item bank"
 
     r_gallery: float = 1.0
     r_query: float = 1.0

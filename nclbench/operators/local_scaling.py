@@ -48,6 +48,7 @@ class LocalScaling:
     source: ClassVar[str] = "Zelnik-Manor & Perona 2004; Schnitzer et al. 2012; kiez 0.5"
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
+    fits_on: ClassVar[str] = "query bank, else test queries"
 
     k: int = 10
     fit: str = "auto"
@@ -75,6 +76,7 @@ class ContextualDissimilarity:
     source: ClassVar[str] = "Jegou et al. 2007; Schnitzer et al. 2012; kiez 0.5"
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
+    fits_on: ClassVar[str] = "query bank, else test queries"
 
     k: int = 10
     fit: str = "auto"

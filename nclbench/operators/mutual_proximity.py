@@ -32,6 +32,7 @@ class MutualProximity:
     source: ClassVar[str] = "Schnitzer et al. 2012; kiez 0.5 (k = n_candidates)"
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
+    fits_on: ClassVar[str] = "query bank, else test queries"
 
     kind: str = "gaussian"
     k: int = 0

@@ -21,6 +21,7 @@ class NearestNeighbourNormalisation:
     source: ClassVar[str] = "Chowdhury et al. 2024 (NNN), equations 1 and 2"
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ("query_bank",)
+    fits_on: ClassVar[str] = "query bank"
 
     k: int = 128
     alpha: float = 0.75

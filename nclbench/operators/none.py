@@ -14,6 +14,7 @@ class Raw:
 
     source: ClassVar[str] = "the model itself"
     needs: ClassVar[tuple[str, ...]] = ()
+    fits_on: ClassVar[str] = "nothing"
 
     def learn(self, views: Views) -> Fitted:
         return Fitted(None)

@@ -28,6 +28,7 @@ class Sinkhorn:
     source: ClassVar[str] = "Park et al. 2022 (NCL), arXiv 2212.11790; Cuturi 2013, algorithm 1"
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
+    fits_on: ClassVar[str] = "query bank, else test queries"
 
     tau: float | None = None
     tol: float | None = None
@@ -71,6 +72,7 @@ class DualBankSinkhorn:
     source: ClassVar[str] = "DBSN (ACM MM 2025), arXiv 2508.02538; Cuturi 2013, algorithm 1"
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ("query_bank", "item_bank")
+    fits_on: ClassVar[str] = "query bank and item bank"
 
     tau: float | None = None
     tol: float | None = None
