@@ -43,5 +43,8 @@ class NotAvailable(NclbenchError):
 def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the closest known word, else the list of what is known."""
     choices = sorted(known)
-    close = get_close_matches(word, choices, n=1, cutoff=0.5)
+    folded = {each.lower(): each for each in reversed(choices)}
+    same = [folded[word.lower()]] if word.lower() in folded else []
+    close = same or get_close_matches(word, choices, n=1, cutoff=0.5)
+    close = close or [folded[each] for each in get_close_matches(word.lower(), folded, n=1, cutoff=0.5)]
     return f"; did you mean {close[0]!r}?" if close else f" (known: {', '.join(choices)})"

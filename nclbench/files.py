@@ -37,8 +37,12 @@ def sha256(path: Path) -> str:
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` to write to; it takes the name only when the block ends well.
 
-    Whatever happens, `path` is either the old file or the complete new one.
+    Whatever happens, `path` is either the old file or the complete new one. A link stays a link; a device, a pipe or
+    a folder is never replaced.
     """
+    if path.exists() and not path.is_file():
+        raise MissingError(f"{path}: not a regular file, and never replaced by one; choose another name")
+    path = path.resolve()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.tmp-", dir=path.parent)
@@ -61,18 +65,35 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 text whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    """Writes UTF-8 text whole or not at all; into a pipe or a device straight."""
+    if not is_stream(path):
+        with replacing(path) as temporary:
+            temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
+        return
+    try:
+        with path.open("ab") as stream:
+            stream.write(text.encode("utf-8", "backslashreplace"))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise MissingError(f"{path}: could not be written ({error.strerror or error})") from None
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path is written to and never replaced: a pipe, a device, or a stream by its name, as `/dev/stdout`."""
+    named = str(path).startswith(("/dev/std", "/dev/fd/", "/proc/"))
+    return path.exists() and not path.is_dir() and (named or not path.is_file())
 
 
 def check_writable(path: Path) -> None:
     """Fails early, before any work, where an output could not be written later."""
-    folder = path
+    if path.is_dir():
+        raise MissingError(f"{path}: a folder, not a place for a file; give the name of a file in it")
+    folder = path if is_stream(path) else path.resolve().parent
     while not folder.exists():
         folder = folder.parent
-    if path.is_dir() or not folder.is_dir() and folder != path:
-        raise MissingError(f"{path}: not a place for a file")
+    if not folder.is_dir() and folder != path:
+        raise MissingError(f"{path}: not a place for a file, because {folder} is not a folder")
     if not os.access(folder, os.W_OK):
         raise MissingError(f"{path}: no permission to write there")
 

@@ -1,5 +1,7 @@
 """The command line as a user meets it: real processes, exit codes, streams, files."""
 
+import csv
+import io
 import json
 import os
 import signal
@@ -63,7 +65,7 @@ def test_a_pipe_gets_markdown_without_escape_codes(small: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "| " in done.stdout
     assert "\x1b" not in done.stdout
-    assert "t2v|R@k:hit|ties:expected|q:60|g:40|op:none" in done.stdout
+    assert "t2v|R@k:hit|ties:expected|q:60|g:40|scorer:cosine|op:none" in done.stdout
 
 
 def test_python_gives_the_same_results(small: Path) -> None:
@@ -89,17 +91,25 @@ def test_python_gives_the_same_results(small: Path) -> None:
         (["--dataset", "msvdd"], 2, "msvd"),
         (["--strict", "--normalize", "sinkhorn:tau=0.01,fit=test,max_iters=1"], 5, "converge"),
         (["--bank", "missing.h5"], 4, "missing.h5"),
-        (["--nonsense"], 2, "nonsense"),
+        (["--nonsense"], 2, "see nclbench eval --help"),
+        (["--metric", "R@99999999999"], 2, "at most 999999999"),
+        (["--metric", "R@1", "--no-labels"], 2, "--no-labels"),
+        (["--no-reference"], 2, "--normalize"),
+        (["--seed", "-1"], 2, "'--seed'"),
+        (["--direction", "T2V"], 2, "did you mean 't2v'?"),
+        (["--ties", "MidRank"], 2, "did you mean 'midrank'?"),
+        (["-f", "CSV"], 2, "did you mean 'csv'?"),
     ],
 )
 def test_mistakes_get_one_line_and_their_exit_code(small: Path, arguments: list[str], code: int, word: str) -> None:
-    done = run("eval", "--emb", str(small), "--quiet", *arguments, TERMINAL_WIDTH="200", NO_COLOR="1")
+    done = run("eval", "--emb", str(small), "--quiet", *arguments, GITHUB_ACTIONS="1", FORCE_COLOR="1")
     assert done.returncode == code, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert "\x1b" not in done.stderr
     assert done.stdout == ""
     assert word in done.stderr
     assert "Traceback" not in done.stderr
-    if code != 2 or "unknown" in done.stderr:
-        assert len(done.stderr.strip().splitlines()) == 1
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_saved_results_make_the_same_table_again(small: Path, tmp_path: Path) -> None:
@@ -110,6 +120,11 @@ def test_saved_results_make_the_same_table_again(small: Path, tmp_path: Path) ->
     again = run("table", str(saved))
     assert again.stdout == done.stdout
     assert "\\toprule" in run("table", str(saved), "-f", "latex").stdout
+    few = run("table", str(saved), "-m", "r@1", "-f", "csv")
+    assert "R@1," in few.stdout and "R@5" not in few.stdout
+    for wrong in ("R@2", "Recal@1", "R@99999999999"):
+        done = run("table", str(saved), "-m", wrong)
+        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
 
 
 def test_out_dir_holds_everything_and_failure_leaves_nothing(small: Path, tmp_path: Path) -> None:
@@ -130,27 +145,50 @@ def test_an_output_that_cannot_be_written_fails_before_the_work(small: Path, tmp
     assert done.stdout == ""
 
 
-def test_a_closed_pipe_is_not_an_error(small: Path) -> None:
-    command = f"{sys.executable} -m nclbench eval --emb {small} -f json | head -c 10; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
+def piped(command: str) -> subprocess.CompletedProcess[str]:
+    """A shell line that begins with nclbench, and the exit code of its first part."""
+    line = f"{sys.executable} -m {command}; exit ${{PIPESTATUS[0]}}"
+    return subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=600, check=False)
 
 
-def test_config_file_and_environment(small: Path, tmp_path: Path) -> None:
-    (tmp_path / "nclbench.toml").write_text('ties = "optimistic"\n[eval]\ndirection = "t2v"\nmetric = ["R@3"]\n')
-    data = json.loads(run("eval", "--emb", str(small), "--json", cwd=tmp_path).stdout)
-    assert {r["direction"] for r in data["runs"]} == {"t2v"}
-    assert list(data["runs"][0]["metrics"]) == ["R@3"]
-    assert data["runs"][0]["options"]["ties"] == "optimistic"
-    data = json.loads(run("eval", "--emb", str(small), "--json", cwd=tmp_path, NCLBENCH_TIES="pessimistic").stdout)
-    assert data["runs"][0]["options"]["ties"] == "pessimistic"
-    asked = run("eval", "--emb", str(small), "--json", "--ties", "midrank", cwd=tmp_path, NCLBENCH_TIES="pessimistic")
-    assert json.loads(asked.stdout)["runs"][0]["options"]["ties"] == "midrank"
-    (tmp_path / "nclbench.toml").write_text("[eval]\ndirektion = 1\n")
-    wrong = run("eval", "--emb", str(small), cwd=tmp_path)
-    assert wrong.returncode == 3
-    assert "did you mean 'direction'" in wrong.stderr
+@pytest.mark.parametrize("reader", ["head -1", "true"])
+@pytest.mark.parametrize("command", ["--help", "list operators", "list datasets --json", "eval --emb {} -q -f csv"])
+def test_a_closed_pipe_is_not_an_error(command: str, reader: str, small: Path) -> None:
+    done = piped(f"nclbench {command.format(small)} | {reader}")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_full_or_closed_stdout_is_said() -> None:
+    full = piped("nclbench list scorers > /dev/full")
+    assert (full.returncode, full.stderr) == (4, "error: stdout: No space left on device\n")
+    assert piped("nclbench list scorers >&-").returncode == 0
+    assert piped("nclbench list nothing 2>&-").returncode == 2
+
+
+def test_no_arguments_is_the_help() -> None:
+    done = run(NO_COLOR="1")
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "Usage: nclbench [OPTIONS] COMMAND" in done.stdout
+    assert "NCLBENCH_NO_LABELS" in done.stdout
+
+
+def test_widths_and_colours_that_make_no_sense(small: Path) -> None:
+    wide = run("eval", "--emb", str(small), "-q", "-f", "table").stdout
+    for environment in ({"COLUMNS": "0"}, {"FORCE_COLOR": "0"}, {"COLUMNS": "-3", "GITHUB_ACTIONS": "1"}):
+        assert run("eval", "--emb", str(small), "-q", "-f", "table", **environment).stdout == wide
+    assert run("eval", "--emb", str(small), "-q", "-f", "table", COLUMNS="3").returncode == 0
+    odd = {"COLUMNS": "0", "TERMINAL_WIDTH": "wide", "GITHUB_ACTIONS": "1"}
+    assert "\x1b" not in run("--help", **odd).stdout
+    assert run("--help", **odd).returncode == 0
+
+
+def test_any_encoding_of_stdout_will_do(small: Path) -> None:
+    narrow = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    assert run("eval", "--emb", str(small), "-f", "table", **narrow).returncode == 0
+    listed = run("list", "datasets", "--json", **narrow)
+    assert listed.stdout.isascii()
+    assert json.loads(listed.stdout) == json.loads(run("list", "datasets", "--json").stdout)
+    assert run("list", "kïnd", **narrow).returncode == 2
 
 
 def at_work(pid: int) -> None:
@@ -182,6 +220,7 @@ def test_interrupts_have_their_exit_codes(tmp_path: Path) -> None:
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == code, errors
+        assert errors.splitlines()[-1] in ("interrupted; nothing was written", "terminated; nothing was written")
         assert "Traceback" not in errors
         assert not out.exists()
 
@@ -208,6 +247,13 @@ def test_lists(kind: str) -> None:
         assert set(entry) == {"name", "params", "source", "needs", "summary"}
         assert entry["summary"]
     assert all(entry["name"] in run("list", kind).stdout for entry in entries)
+    rows = list(csv.DictReader(io.StringIO(run("list", kind, "-f", "csv").stdout)))
+    assert [row["name"] for row in rows] == [entry["name"] for entry in entries]
+    lines = run("list", kind, "-f", "md").stdout.splitlines()
+    assert len(lines) == len(entries) + 2
+    assert all(line.startswith("| ") and line.endswith(" |") for line in lines)
+    wrong = run("list", kind, "-f", "latex")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
 
 
 def test_no_labels(small: Path) -> None:

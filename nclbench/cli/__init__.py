@@ -1,6 +1,5 @@
 """The command line: it connects files, evaluation and tables, and is the one place where errors are printed."""
 
-import os
 import signal
 import sys
 import traceback
@@ -9,17 +8,17 @@ from typing import Any
 import typer
 
 from nclbench import __version__
+from nclbench.cli import streams
 from nclbench.cli.convert import convert
 from nclbench.cli.datasets import app as datasets
 from nclbench.cli.demo import demo
 from nclbench.cli.eval import evaluate
+from nclbench.cli.failures import INTERRUPTED, debugging, explained
 from nclbench.cli.inspect import inspect
 from nclbench.cli.list import names
+from nclbench.cli.options import SETTINGS
 from nclbench.cli.table import table
-from nclbench.errors import NclbenchError
 from nclbench.files import printable
-
-BUG = 70
 
 app = typer.Typer(
     name="nclbench",
@@ -28,7 +27,10 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done, 1 differences, 2 usage, 3 invalid input, 4 something missing, 5 not converged, 70 bug.",
+    epilog="Every option can also be set by a variable (--no-labels: NCLBENCH_NO_LABELS=1; where an option repeats, "
+    "spaces separate) or in a file, in its table \\[eval] or at the top: --config FILE, else nclbench.toml or "
+    "\\[tool.nclbench] of pyproject.toml. An option goes before a variable, a variable before a file.\n\n"
+    "Exit codes: 0 done, 1 differences, 2 usage, 3 invalid input, 4 something missing, 5 not converged, 70 bug.",
 )
 
 
@@ -45,41 +47,33 @@ def _root(
     pass
 
 
-app.command("demo")(demo)
-app.command("eval")(evaluate)
-app.command("inspect")(inspect)
-app.command("convert")(convert)
-app.command("table")(table)
-app.command("list")(names)
+app.command("demo", context_settings=SETTINGS)(demo)
+app.command("eval", context_settings=SETTINGS)(evaluate)
+app.command("inspect", context_settings=SETTINGS)(inspect)
+app.command("convert", context_settings=SETTINGS)(convert)
+app.command("table", context_settings=SETTINGS)(table)
+app.command("list", context_settings=SETTINGS)(names)
 app.add_typer(datasets, name="datasets")
 
 
 def main() -> None:
     """Runs the program and ends the process with the documented exit code."""
-    debug = "--debug" in sys.argv
+    streams.prepare()
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        app()
-    except NclbenchError as error:
-        if debug:
+        code = app(prog_name="nclbench", standalone_mode=False)
+        streams.flush()
+    except BaseException as error:
+        code, line = explained(error)
+        if debugging() and not isinstance(error, SystemExit):
             traceback.print_exc()
-        _say(f"error: {error}")
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _say("interrupted; nothing was written")
-        sys.exit(130)
-    except BrokenPipeError:
-        # the reader has gone: what is still buffered must not fail at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except Exception as error:
-        if debug:
-            traceback.print_exc()
-        if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
-            _say("error: out of memory; give a smaller --memory or a smaller problem")
-            sys.exit(4)
-        _say(f"error: {type(error).__name__}: {error}; this is a bug in nclbench, --debug shows where")
-        sys.exit(BUG)
+        _say(line)
+    else:
+        code = code if isinstance(code, int) else 0
+        if code == INTERRUPTED[0]:  # which is how typer returns a KeyboardInterrupt
+            _say(INTERRUPTED[1])
+    streams.settle()
+    sys.exit(code)
 
 
 def _terminated(number: int, frame: Any) -> None:
@@ -87,7 +81,9 @@ def _terminated(number: int, frame: Any) -> None:
     sys.exit(128 + number)
 
 
-def _say(text: str) -> None:
-    typer.echo(printable(text), err=True)
-
-
+def _say(line: str) -> None:
+    try:
+        if line:
+            typer.echo(printable(line), err=True)
+    except OSError:  # nobody listens
+        pass

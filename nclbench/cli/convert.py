@@ -1,10 +1,11 @@
 """`nclbench convert`: any input as a file in our own schema."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from nclbench.cli import options
+from nclbench.cli import options, targets
 from nclbench.files import printable
 
 Source = Annotated[
@@ -27,6 +28,7 @@ def convert(
     split: options.Split = None,
     captions: options.Captions = None,
     no_labels: options.NoLabels = False,
+    config: options.Config = None,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
@@ -36,7 +38,9 @@ def convert(
     """
     from nclbench.sinks import check, save
 
+    targets.named("OUTPUT", output)
     check(output)
+    targets.check_read([Path(output)], [source, bank, captions], mapping, config)
     from nclbench.sources import load
 
     problem = load(

@@ -1,12 +1,14 @@
 """`nclbench datasets show NAME`: everything that is known of a benchmark, each figure with its source."""
 
-import json
+import json as text
 from collections.abc import Iterator
 from dataclasses import asdict
 from textwrap import TextWrapper
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from nclbench.cli import options
 
 if TYPE_CHECKING:
     from nclbench.sources.benchmark import Benchmark, Figure, Sourced, Split, Spread
@@ -20,10 +22,15 @@ def datasets() -> None:
     """Look up published benchmarks: splits, counts, protocol, licence, citation, pitfalls."""
 
 
-@app.command()
+@app.command(context_settings=options.SETTINGS)
 def show(
     name: Annotated[str, typer.Argument(help="A benchmark or one of its aliases, as in `nclbench list datasets`.")],
-    format: Annotated[str, typer.Option("-f", "--format", help="table or json")] = "table",
+    format: Annotated[
+        str, typer.Option("--format", "-f", metavar="NAME", show_envvar=False, help="table or json.")
+    ] = "table",
+    json: options.Json = False,
+    config: options.Config = None,
+    debug: options.Debug = False,
 ) -> None:
     """Print what is known of one benchmark, and how sure each figure is."""
     from nclbench.errors import UsageError, nearest
@@ -33,8 +40,8 @@ def show(
     if format not in ("table", "json"):
         raise UsageError(f"unknown format {format!r}{nearest(format, ('table', 'json'))}")
     benchmark = get(name)
-    if format == "json":
-        typer.echo(json.dumps(asdict(benchmark), indent=2))
+    if json or format == "json":
+        typer.echo(text.dumps(asdict(benchmark), indent=2))
         return
     for line in lines(benchmark):
         typer.echo(printable(line))

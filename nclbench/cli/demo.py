@@ -5,27 +5,32 @@ from typing import Annotated
 
 import typer
 
-from nclbench.cli import options, output
+from nclbench.cli import options, output, targets
 from nclbench.cli.progress import Progress
 
 SPEC = "sinkhorn:tau=0.01,tol=1e-5,fit=test"
 DATA = Path(__file__).parents[1] / "demo_data"
+OutDir = Annotated[
+    str, typer.Option("--out-dir", metavar="DIR", rich_help_panel="Output", show_envvar=False, help="Where to write.")
+]
 
 
 def demo(
-    out_dir: Annotated[str, typer.Option("--out-dir", metavar="DIR", help="Where to write.")] = "nclbench-demo",
+    out_dir: OutDir = "nclbench-demo",
     captions: options.Captions = None,
     format: options.Format = None,
     json: options.Json = False,
+    config: options.Config = None,
+    no_progress: options.NoProgress = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
     """The main job on real data: MSR-VTT 1k-A similarities of Cap4Video, raw and Sinkhorn-normalised."""
     output.choose_format(format, json)
-    output.check(None, out_dir)
+    files = [DATA / "msrvtt1ka_cap4video_video.h5", DATA / "msrvtt1ka_cap4video_titles.h5"]
+    targets.check(out_dir=out_dir, inputs=[*map(str, files), captions], config=config)
     from nclbench.sources import load
 
-    files = [DATA / "msrvtt1ka_cap4video_video.h5", DATA / "msrvtt1ka_cap4video_titles.h5"]
     problems = [load(path, captions=captions) for path in files]
 
     from dataclasses import replace
@@ -34,7 +39,7 @@ def demo(
     from nclbench.plan import choose
     from nclbench.results import Results
 
-    with Progress(not quiet) as progress:
+    with Progress(not (no_progress or quiet)) as progress:
         parts = [evaluate(problem, [SPEC], plan=choose(report=progress)) for problem in problems]
     results = replace(Results.joined(parts), command="nclbench demo")
     output.deliver(results, format=format, json=json, output=None, out_dir=out_dir, metrics=None, quiet=quiet)

@@ -4,9 +4,9 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from nclbench.cli import options, output
+from nclbench.cli import options, output, targets
 from nclbench.cli.progress import Progress
-from nclbench.errors import InputError, UsageError
+from nclbench.errors import InputError, UsageError, nearest
 
 if TYPE_CHECKING:
     from nclbench.problem import Problem
@@ -46,33 +46,36 @@ def evaluate(
     nclbench eval --emb msrvtt.h5 --normalize sinkhorn:tau=0.01
     """
     output.choose_format(format, json, out)
-    output.check(out, out_dir)
-    output.protect([out], [part for path in [*emb, bank or "", captions or ""] for part in path.split(",")])
-    from nclbench.sources import load
-
-    problems = []
-    for path in emb:
-        problem = load(
-            path,
-            layout=layout,
-            mapping=options.pairs(mapping, "--map"),
-            bank=bank,
-            split=split,
-            captions=captions,
-            no_labels=no_labels,
-        )
-        problems.append(_prepared(problem, dataset, scorer, strict))
+    if metric and no_labels:
+        raise UsageError("--metric needs labels, and --no-labels says that there are none; leave one of them out")
+    if no_reference and not normalize:
+        raise UsageError("nothing to evaluate: --no-reference leaves the raw row out; add --normalize SPEC")
+    targets.check(
+        output=out,
+        out_dir=out_dir,
+        saves=output.saves(out),
+        inputs=[*emb, bank, captions],
+        mapping=mapping,
+        config=config,
+    )
+    sources = options.pairs(mapping, "--map")
+    metric = _understood(metric, normalize or [], direction, ties)
 
     from dataclasses import replace
 
     from nclbench.evaluation import evaluate as run
-    from nclbench.metrics import parse
     from nclbench.plan import choose
     from nclbench.results import Results
+    from nclbench.sources import load
 
-    metric = [str(parse(name)) for name in metric] if metric else None
     with Progress(not (no_progress or quiet)) as progress:
         plan = choose(device, memory, threads, progress)
+        problems = []
+        for path in emb:
+            problem = load(
+                path, layout=layout, mapping=sources, bank=bank, split=split, captions=captions, no_labels=no_labels
+            )
+            problems.append(_prepared(problem, dataset, scorer, strict))
         parts = [
             run(
                 problem,
@@ -83,13 +86,30 @@ def evaluate(
                 reference=not no_reference,
                 strict=strict,
                 seed=seed,
-                details=bool(out_dir or out),
+                details=bool(out_dir or output.saves(out)),
                 plan=plan,
             )
             for problem in problems
         ]
     results = replace(Results.joined(parts), command=shlex.join(["nclbench", *sys.argv[1:]]))
     output.deliver(results, format=format, json=json, output=out, out_dir=out_dir, metrics=metric, quiet=quiet)
+
+
+def _understood(metrics: list[str] | None, specs: list[str], direction: str, ties: str) -> list[str] | None:
+    """The canonical names of the metrics. Words that mean nothing fail before anything is read."""
+    from nclbench.metrics import check_ties, parse
+
+    found = list(dict.fromkeys(str(parse(name)) for name in metrics)) if metrics else None
+    check_ties(ties)
+    from nclbench.evaluation import DIRECTIONS
+
+    if direction not in DIRECTIONS:
+        raise UsageError(f"unknown direction {direction!r}{nearest(direction, DIRECTIONS)}")
+    from nclbench.operators import operators
+
+    for spec in specs:
+        operators.parse(spec)
+    return found
 
 
 def _prepared(problem: "Problem", dataset: str | None, scorer: str | None, strict: bool) -> "Problem":

@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from nclbench.sources.inspection import Dataset, Inspection, Side
 
 Row = tuple[str, ...]
-FORMATS = ("text", "json")
+FORMATS = ("text", "table", "md", "json")
 File = Annotated[
     str, typer.Argument(metavar="FILE", help="A file, a folder, or text.npy,video.npy.", show_default=False)
 ]
-Format = Annotated[str | None, typer.Option("--format", "-f", help="text or json.")]
+Format = Annotated[
+    str | None,
+    typer.Option("--format", "-f", metavar="NAME", show_envvar=False, help="text (which is Markdown) or json."),
+]
 
 
 def inspect(
@@ -29,6 +32,7 @@ def inspect(
     split: options.Split = None,
     format: Format = None,
     json: options.Json = False,
+    config: options.Config = None,
     debug: options.Debug = False,
 ) -> None:
     """What is in a file: arrays, layout, counts, norms, repetitions, ties, benchmark, and the mapping as TOML.
@@ -37,6 +41,8 @@ def inspect(
     """
     if format not in (None, *FORMATS):
         raise UsageError(f"unknown format {format!r}{nearest(str(format), FORMATS)}")
+    if json and format not in (None, "json"):
+        raise UsageError(f"--json and -f {format} contradict each other")
     from nclbench.sources.inspection import inspect as look
 
     found, error = look(file, layout=layout, mapping=options.pairs(mapping, "--map"), split=split)

@@ -1,36 +1,79 @@
 """`nclbench list KIND`: what there is, with parameters and sources."""
 
+import csv
+import io
 import json as text
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
-from nclbench.cli import options
+from nclbench.cli import options, output
 from nclbench.errors import UsageError, nearest
 from nclbench.files import printable
 
 Entry = dict[str, Any]
+_COLUMNS = ("name", "params", "source", "needs", "summary")
+Format = Annotated[
+    str | None,
+    typer.Option("--format", "-f", metavar="NAME", show_envvar=False, help="table, json, csv or md."),
+]
 
 
 def names(
-    kind: Annotated[str, typer.Argument(help="operators, metrics, scorers, datasets or layouts.")],
-    format: options.Format = None,
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="operators, metrics, scorers, datasets or layouts.")],
+    format: Format = None,
     json: options.Json = False,
+    config: options.Config = None,
+    debug: options.Debug = False,
 ) -> None:
-    """What there is: operators, metrics, scorers, datasets or layouts."""
+    """What there is: operators, metrics, scorers, datasets or layouts.
+
+    nclbench list operators
+    """
+    chosen = "json" if json and format is None else format or "table"
+    if chosen not in _FORMATS or (json and chosen != "json"):
+        raise UsageError(f"unknown format {chosen!r}{nearest(chosen, _FORMATS)}")
     if kind not in _KINDS:
         raise UsageError(f"unknown kind {kind!r}{nearest(kind, _KINDS)}")
-    entries = _KINDS[kind]()
-    if json or format == "json":
-        typer.echo(text.dumps(entries, indent=1, ensure_ascii=False))
-        return
-    for entry in entries:
-        params = ",".join(f"{key}={value}" for key, value in entry["params"].items()) if entry["params"] else ""
-        typer.echo(printable(entry["name"] + (f":{params}" if params else "")))
-        typer.echo(f"    {printable(entry['summary'])}")
+    output.put(_FORMATS[chosen](_KINDS[kind]()), json=chosen == "json")
+
+
+def _json(entries: list[Entry]) -> str:
+    return text.dumps(entries, indent=1, ensure_ascii=False) + "\n"
+
+
+def _table(entries: list[Entry]) -> str:
+    lines = []
+    for entry in map(_flat, entries):
         needs = f"; needs {entry['needs']}" if entry["needs"] else ""
-        typer.echo(f"    source: {printable(entry['source'])}{needs}")
+        lines.append(entry["name"] + (f":{entry['params']}" if entry["params"] else ""))
+        lines += [f"    {entry['summary']}", f"    source: {entry['source']}{needs}"]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _csv(entries: list[Entry]) -> str:
+    from nclbench.report.csv import guard
+
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    writer.writerows([guard(entry[name]) for name in _COLUMNS] for entry in map(_flat, entries))
+    return stream.getvalue()
+
+
+def _markdown(entries: list[Entry]) -> str:
+    from nclbench.report.markdown import escape
+
+    rows = [[escape(entry[name]) for name in _COLUMNS] for entry in map(_flat, entries)]
+    lines = [_COLUMNS, ["---"] * len(_COLUMNS), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _flat(entry: Entry) -> dict[str, str]:
+    """Every field as printable text."""
+    params = ",".join(f"{key}={value}" for key, value in (entry["params"] or {}).items())
+    return {name: printable(params if name == "params" else entry[name]) for name in _COLUMNS}
 
 
 def _operators() -> list[Entry]:
@@ -93,3 +136,4 @@ _KINDS: dict[str, Callable[[], list[Entry]]] = {
     "datasets": _datasets,
     "layouts": _layouts,
 }
+_FORMATS: dict[str, Callable[[list[Entry]], str]] = {"table": _table, "json": _json, "csv": _csv, "md": _markdown}

@@ -1,20 +1,21 @@
-"""Where results go: stdout in the asked format, a file, a folder. Outputs are checked before the work begins."""
+"""Where results go: stdout in the asked format, a file, a folder. Every text is made before the first is written."""
 
 import sys
 from pathlib import Path
 
 import typer
 
+from nclbench.cli.targets import TABLES
 from nclbench.errors import UsageError, nearest
-from nclbench.files import check_writable, printable, write_text
+from nclbench.files import printable, write_text
 from nclbench.results import Results
 
 FORMATS = ("table", "json", "csv", "md", "latex")
-_SUFFIXES = {".json": "json", ".csv": "csv", ".md": "md", ".tex": "latex"}
+_SUFFIXES = {".json": "json", ".csv": "csv", ".md": "md", ".tex": "latex", ".txt": "table"}
 
 
 def choose_format(format: str | None, json: bool = False, output: str | None = None) -> str:
-    """As asked; else by the output's suffix; else a table on a terminal and Markdown in a pipe."""
+    """As asked; else by the output's suffix, or Markdown; else a table on a terminal and Markdown in a pipe."""
     if json:
         if format not in (None, "json"):
             raise UsageError(f"--json and -f {format} contradict each other")
@@ -23,25 +24,14 @@ def choose_format(format: str | None, json: bool = False, output: str | None = N
         if format not in FORMATS:
             raise UsageError(f"unknown format {format!r}{nearest(format, FORMATS)}")
         return format
-    by_suffix = _SUFFIXES.get(Path(output).suffix) if output else None
-    return by_suffix or ("table" if sys.stdout.isatty() else "md")
+    if output is not None:
+        return _SUFFIXES.get(Path(output).suffix.lower(), "md")
+    return "table" if sys.stdout.isatty() else "md"
 
 
-def check(output: str | None, out_dir: str | None) -> None:
-    """Fails now rather than after the work."""
-    if output:
-        check_writable(Path(output))
-    if out_dir:
-        check_writable(Path(out_dir) / "results.json")
-
-
-def protect(outputs: list[str | None], inputs: list[str]) -> None:
-    """Refuses to write over what is read, and over anything that is not a plain file."""
-    for output in (Path(name) for name in outputs if name):
-        if output.exists() and not output.is_file():
-            raise UsageError(f"-o {printable(output)}: not a regular file; leave -o out to write to stdout")
-        if output.exists() and any(Path(name).exists() and output.samefile(name) for name in inputs if name):
-            raise UsageError(f"-o {printable(output)}: that is the input; choose another name")
+def saves(output: str | None) -> bool:
+    """Whether `-o` saves the results with their rows; the format is then that of stdout."""
+    return output is not None and output.lower().endswith(".json")
 
 
 def notes(results: Results, quiet: bool) -> None:
@@ -62,32 +52,44 @@ def deliver(
     quiet: bool,
 ) -> None:
     """Prints and writes the results. `-o x.json` saves them with their per-instance rows; stdout then has the table."""
-    saved = output is not None and output.endswith(".json") and format in (None, "json")
+    saved = saves(output)
     chosen = choose_format(format, json, None if saved else output)
+    text = render(results, chosen, metrics)
+    tables = {name: render(results, choose_format(None, output=name), metrics) for name in TABLES} if out_dir else {}
     written: list[Path] = []
-    if saved:
+    if output is not None and saved:
         from nclbench.sinks.results import write_json
 
-        assert output is not None
         written += write_json(results, Path(output))
-    elif output:
-        write_text(Path(output), _text(results, "md" if chosen == "table" else chosen, metrics))
+    elif output is not None:
+        write_text(Path(output), text)
         written.append(Path(output))
-    if out_dir:
+    if out_dir is not None:
         from nclbench.sinks.results import write_folder
 
-        texts = {"table.md": _text(results, "md", metrics), "table.tex": _text(results, "latex", metrics)}
-        written += write_folder(results, Path(out_dir), texts)
+        written += write_folder(results, Path(out_dir), tables)
     notes(results, quiet)
-    if saved or not output:
-        show(results, chosen, metrics)
+    if saved or output is None:
+        show(results, chosen, text, metrics)
     if not quiet:
         for path in written:
             typer.echo(f"wrote {printable(path)}", err=True)
 
 
-def show(results: Results, format: str, metrics: list[str] | None) -> None:
-    """To stdout."""
+def render(results: Results, format: str, metrics: list[str] | None) -> str:
+    """The results as the text of a file."""
+    if format == "table":
+        from nclbench.cli.terminal import plain
+        from nclbench.report.table import build
+
+        return plain(build(results, metrics=metrics))
+    from nclbench.report import render as dialect
+
+    return dialect(results, format, metrics)
+
+
+def show(results: Results, format: str, text: str, metrics: list[str] | None) -> None:
+    """To stdout: the text, or on a terminal the table as wide as that is."""
     if format == "table":
         from nclbench.cli.terminal import show as draw
         from nclbench.cli.terminal import stdout_console
@@ -95,10 +97,16 @@ def show(results: Results, format: str, metrics: list[str] | None) -> None:
 
         draw(build(results, metrics=metrics), stdout_console())
     else:
-        typer.echo(_text(results, format, metrics), nl=False, color=True)
+        put(text, json=format == "json")
 
 
-def _text(results: Results, format: str, metrics: list[str] | None) -> str:
-    from nclbench.report import render
+def put(text: str, json: bool = False) -> None:
+    """Text to stdout as it is. JSON stays whole where stdout has no room for all of Unicode."""
+    if json:
+        try:
+            text.encode(sys.stdout.encoding or "utf-8")
+        except UnicodeEncodeError:
+            import json as escapes
 
-    return render(results, format, metrics)
+            text = "".join(c if c.isascii() else escapes.dumps(c)[1:-1] for c in text)
+    typer.echo(text, nl=False, color=True)

@@ -1,5 +1,6 @@
 """Tables for people: rich, with names never read as markup, figures never cut, and no escape codes in piped data."""
 
+import io
 import os
 import re
 import sys
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from nclbench.cli.streams import is_positive, styled
 from nclbench.report.cells import Cell, Group, Row, Table
 
 _NARROWEST = 12
@@ -24,23 +26,29 @@ _BREAKS = re.compile(r"[^,:+_ ]*[,:+_ ]+|[^,:+_ ]+")
 
 
 def stdout_console() -> Console:
-    """Standard output. Escape codes only for a terminal or under FORCE_COLOR, and never under TERM=dumb.
+    """Standard output. Escape codes as `streams.styled` says.
 
     NO_COLOR takes the colours and leaves bold and underline. A pipe has no width: nothing is wrapped there unless
     COLUMNS says where. What makes rich and typer colour in continuous integration is not asked.
     """
-    terminal = sys.stdout.isatty()
-    styled = (terminal or bool(os.environ.get("FORCE_COLOR"))) and os.environ.get("TERM") not in ("dumb", "unknown")
-    bounded = terminal or os.environ.get("COLUMNS", "").isdigit()
+    coded = styled(sys.stdout)
+    bounded = sys.stdout.isatty() or is_positive(os.environ.get("COLUMNS", ""))
     return Console(
-        force_terminal=styled,
-        color_system="auto" if styled else None,
-        no_color=bool(os.environ.get("NO_COLOR")),
+        force_terminal=coded,
+        color_system="auto" if coded else None,
+        no_color=bool(os.environ.get("NO_COLOR")) or os.environ.get("FORCE_COLOR") == "0",
         width=None if bounded else _UNBOUNDED,
         markup=False,
         highlight=False,
         emoji=False,
     )
+
+
+def plain(table: Table) -> str:
+    """The table for a text file: as a terminal of any width would show it, without escape codes."""
+    stream = io.StringIO()
+    show(table, Console(file=stream, force_terminal=False, color_system=None, width=_UNBOUNDED, highlight=False))
+    return stream.getvalue()
 
 
 def show(table: Table, console: Console) -> None:

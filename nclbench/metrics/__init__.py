@@ -103,7 +103,9 @@ def parse(text: str) -> Named:
     if match is None or found is None:
         forms = [f"{each.name}@10" if each.cutoff else each.name for each in known.values()]
         raise UsageError(f"unknown metric {text!r}{nearest(text, forms)}")
-    k = int(match[2]) if match[2] and len(match[2]) < 10 else 0
+    if found.cutoff and len((match[2] or "").lstrip("0")) > 9:
+        raise UsageError(f"metric {text[:40]!r}: {found.name}@k takes a k of at most 999999999")
+    k = int(match[2] or 0) if found.cutoff else 0
     if found.cutoff != (match[2] is not None) or (found.cutoff and k == 0):
         form = f"{found.name}@10" if found.cutoff else found.name
         raise UsageError(f"metric {text!r} cannot be read; write {form}")

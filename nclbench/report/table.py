@@ -71,10 +71,20 @@ def _columns(runs: Sequence[Run], wanted: Sequence[str] | None) -> list[str]:
     known = list(dict.fromkeys([*metrics, *(name for run in runs for name in _figures(run))]))
     if wanted is None:
         return [name for name in DEFAULT_METRICS if name in metrics] or metrics or known or list(DEFAULT_METRICS)
-    for name in wanted:
-        if name not in known and known:
-            raise UsageError(f"no run has a metric {printable(name)!r}{nearest(name, known)}")
-    return list(dict.fromkeys(wanted))
+    return list(dict.fromkeys(_known(name, known) for name in wanted))
+
+
+def _known(name: str, known: Sequence[str]) -> str:
+    """The name as the runs have it, however it is written."""
+    spelled = {each.lower(): each for each in known}.get(name.lower())
+    if name in known or spelled is not None:
+        return name if name in known else str(spelled)
+    from nclbench.metrics import parse
+
+    found = str(parse(name))
+    if found not in known and known:
+        raise UsageError(f"no run has a metric {printable(found)!r}{nearest(found, known)}")
+    return found
 
 
 def _figures(run: Run) -> dict[str, Value]:

@@ -20,6 +20,11 @@ KEYS = ("dataset", "model", "spec", "direction", "protocol", "id")
 LARGEST = 256 * 2**20
 
 
+def beside(path: Path) -> list[Path]:
+    """The files that `write_json` writes."""
+    return [path, path.with_name(f"{path.stem}.queries.parquet"), path.with_name(f"{path.stem}.items.parquet")]
+
+
 def write_folder(results: Results, folder: Path, texts: Mapping[str, str] | None = None) -> list[Path]:
     """Writes results.json, queries.parquet, items.parquet and the texts (file name to content) into `folder`.
 
@@ -33,7 +38,7 @@ def write_folder(results: Results, folder: Path, texts: Mapping[str, str] | None
 
 def write_json(results: Results, path: Path) -> list[Path]:
     """Writes `x.json`, and `x.queries.parquet` and `x.items.parquet` beside it."""
-    tables = {f"{path.stem}.queries.parquet": results.queries, f"{path.stem}.items.parquet": results.items}
+    tables = {beside(path)[1].name: results.queries, beside(path)[2].name: results.items}
     with _held(path.with_name(f".{path.name}.lock")):
         return _write(results, path.parent, path.name, tables, {})
 

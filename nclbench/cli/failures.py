@@ -1,0 +1,55 @@
+"""What ended a run early, as one line for people and an exit code."""
+
+import os
+import sys
+from typing import Any
+
+from nclbench.errors import NclbenchError
+
+INTERRUPTED = (130, "interrupted; nothing was written")
+BUG = 70
+
+
+def explained(error: BaseException) -> tuple[int, str]:
+    """(exit code, line). The line is empty where there is nothing to say: a reader that has gone is not an error."""
+    if isinstance(error, NclbenchError):
+        return error.exit_code, f"error: {error}"
+    # typer makes SystemExit(1) of a BrokenPipeError
+    if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):
+        return 0, ""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else int(error.code is not None), ""
+    if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
+        return INTERRUPTED
+    # typer brings its own copy of click, so that click's exceptions are known by what they can do
+    if hasattr(error, "format_message"):
+        return _misused(error)
+    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
+        return 4, "error: out of memory; give a smaller --memory or a smaller problem"
+    if isinstance(error, OSError) and error.strerror:
+        return 4, f"error: {error.filename or 'stdout'}: {error.strerror}"
+    return BUG, f"error: {type(error).__name__}: {error}; this is a bug in nclbench, --debug shows where"
+
+
+def _misused(error: Any) -> tuple[int, str]:
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":  # making it has printed the help
+        return error.exit_code, ""
+    text = " ".join(str(error.format_message()).split()).rstrip(".").replace(". Did you mean", "; did you mean")
+    line = f"error: {text[:1].lower()}{text[1:]}{_origin(error, context)}"
+    return error.exit_code, f"{line}; see {context.command_path} --help" if context is not None else line
+
+
+def _origin(error: Any, context: Any) -> str:
+    """Where a bad value stood, if not on the command line."""
+    parameter = getattr(error, "param", None)
+    if context is None or parameter is None:
+        return ""
+    source = getattr(context.get_parameter_source(parameter.name), "name", "")
+    variable = f" (from NCLBENCH_{str(parameter.name).upper()})"
+    return {"ENVIRONMENT": variable, "DEFAULT_MAP": " (from a config file)"}.get(source, "")
+
+
+def debugging() -> bool:
+    """Whether tracebacks are wanted; asked before, or after, the options could be read."""
+    return "--debug" in sys.argv or os.environ.get("NCLBENCH_DEBUG", "").lower() in ("1", "true", "yes", "on")
