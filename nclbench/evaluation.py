@@ -3,7 +3,7 @@
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -40,13 +40,14 @@ def evaluate(
     strict: bool = False,
     seed: int = 0,
     details: bool = True,
+    oracle: Collection[str] = (),
     plan: Plan | None = None,
 ) -> Results:
     """The raw row (unless `reference` is false) and one row an operator, in each direction.
 
     metrics: names such as `R@10`; all standard ones if None. ties: see `nclbench.metrics`. strict: an operator that
-    does not converge or cannot be applied is an error. details: one row a query and an item beside the runs. Never
-    changes the problem. Raises NclbenchError.
+    does not converge or cannot be applied is an error. details: one row a query and an item beside the runs. oracle:
+    canonical specs that were chosen with the labels of this very split. Never changes the problem. Raises NclbenchError.
     """
     began = time.perf_counter()
     names = _names([metrics] if isinstance(metrics, str) else metrics, ties)
@@ -87,7 +88,7 @@ def evaluate(
     runs, queries, items = [], [], []
     raw_top = {row.views.reverse: r.top for row, _, r in found if r is not None and row.operator == raw}
     for row, protocol, ranking in found:
-        run = _run(problem, row, protocol, ranking, names, ties, seed, raw_top.get(row.views.reverse))
+        run = _run(problem, row, protocol, ranking, names, ties, seed, raw_top.get(row.views.reverse), oracle)
         runs.append(run)
         if ranking is not None and details:
             blocks = Blocks.of(ranking.query, ranking.above, ranking.tied, ranking.gain) if len(ranking.query) else None
@@ -133,6 +134,7 @@ def _run(
     ties: str,
     seed: int,
     raw_top: Integers | None,
+    oracle: Collection[str],
 ) -> Run:
     direction = "v2t" if row.views.reverse else "t2v"
     fitted = row.fitted or Fitted(None)
@@ -175,10 +177,12 @@ def _run(
             dtype,
             applied,
             fitted.convergence,
+            applied.spec in oracle,
         ),
         ties=tied,
         diagnostics=overlap,
         convergence=fitted.convergence,
+        oracle=applied.spec in oracle,
         options={"ties": ties, "tie_tolerance": row.seen.tolerance, "interval": "bootstrap, 95 %"},
     )
 

@@ -39,6 +39,7 @@ def signature(
     dtype: str,
     operator: Applied,
     convergence: Convergence | None,
+    oracle: bool = False,
 ) -> str:
     """`t2v|R@k:hit|ties:expected|q:1000|g:1000|scorer:cosine|op:sinkhorn(tau=0.01,tol=0.0001)|fit:test-queries|…`
 
@@ -60,6 +61,7 @@ def signature(
         f"fit:{operator.fitted_on}",
         f"transductive:{'yes' if operator.transductive else 'no'}",
     ]
+    parts += ["oracle:yes"] if oracle else []
     if convergence is not None:
         parts += [f"it:{convergence.iterations}", f"err:{convergence.marginal_error:.1e}"]
     return "|".join([*parts, dtype, f"v:{__version__}"])
