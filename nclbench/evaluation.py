@@ -3,17 +3,17 @@
 import platform
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 
 import numpy as np
 
 from nclbench import __version__, instances
 from nclbench.errors import UsageError, nearest
-from nclbench.fitting import Fit, fit
+from nclbench.fitting import Row, fit_row
 from nclbench.metrics import Named, check_ties, measure, parse
 from nclbench.metrics.blocks import Blocks
-from nclbench.operators import Fitted, Operator, operators
+from nclbench.operators import Operator, operators, parse_chain
 from nclbench.plan import Plan, choose, describe
 from nclbench.problem import Integers, Problem
 from nclbench.protocols import Protocols
@@ -22,7 +22,7 @@ from nclbench.registry import show
 from nclbench.results import Applied, Results, Run, Value, stacked
 from nclbench.significance import intervals
 from nclbench.stamps import cautions, revision, signature
-from nclbench.views import Bases, Views
+from nclbench.views import Bases
 
 DEFAULT_METRICS = ("R@1", "R@5", "R@10", "R@50", "recall@10", "MdR", "MnR", "MRR", "mAP", "nDCG@10", "Rsum")
 DIRECTIONS = ("both", "t2v", "v2t")
@@ -41,62 +41,58 @@ def evaluate(
     seed: int = 0,
     details: bool = True,
     oracle: Collection[str] = (),
+    folds: int = 0,
     plan: Plan | None = None,
 ) -> Results:
     """The raw row (unless `reference` is false) and one row an operator, in each direction.
 
     metrics: names such as `R@10`; all standard ones if None. ties: see `nclbench.metrics`. strict: an operator that
     does not converge or cannot be applied is an error. details: one row a query and an item beside the runs. oracle:
-    canonical specs that were chosen with the labels of this very split. Never changes the problem. Raises NclbenchError.
+    canonical specs that were chosen with the labels of this very split. folds: each of so many shares of the queries
+    (v2t: of the items) is ranked with the others as its bank. Never changes the problem. Raises NclbenchError.
     """
     began = time.perf_counter()
     names = _names([metrics] if isinstance(metrics, str) else metrics, ties)
     if seed < 0:
         raise UsageError(f"seed is {seed}; it must be at least 0")
+    if folds < 0 or folds == 1:
+        raise UsageError(f"folds is {folds}; give at least 2")
     if direction not in DIRECTIONS:
         raise UsageError(f"unknown direction {direction!r}{nearest(direction, DIRECTIONS)}")
-    asked_for = normalize if isinstance(normalize, Sequence) and not isinstance(normalize, str) else [normalize]
-    chosen = [operators.parse(spec) if isinstance(spec, str) else spec for spec in asked_for]
-    raw = operators.parse("none")
-    chosen = ([raw] if reference else []) + [each for each in chosen if each != raw or not reference]
-    chosen = list(dict.fromkeys(chosen))
     plan = plan or choose()
-
     protocols = Protocols.of(problem)
     bases = Bases(protocols.problem, plan)
     rows = [
-        fit(operator, Views(bases, reverse), strict)
+        fit_row(spec, operator, at, reverse, strict, folds)
         for reverse in (False, True)
         if direction in ("both", "v2t" if reverse else "t2v")
-        for operator in chosen
+        for spec, operator, at in _chosen(normalize, reference, bases)
     ]
     fitted_at = time.perf_counter()
     top = TOP if details or problem.relevance is None else 0
-    asked = [(row, protocol) for row in rows for protocol in protocols.names(row.views.reverse)]
-    rankings = iter(
-        rank(
-            [
-                protocols.request(protocol, row.seen, row.views.reverse, top)
-                for row, protocol in asked
-                if row.fitted is not None
-            ]
-        )
-    )
-    found = [(row, protocol, next(rankings) if row.fitted else None) for row, protocol in asked]
+    asked = [(row, protocol) for row in rows for protocol in protocols.names(row.reverse)]
+    wanted = [
+        list(row.requests(protocols.request(protocol, row.first.seen, row.reverse, top))) if row.available else []
+        for row, protocol in asked
+    ]
+    rankings = iter(rank([request for requests in wanted for request in requests]))
+    found = [
+        (row, protocol, row.joined([next(rankings) for _ in requests]) if requests else None)
+        for (row, protocol), requests in zip(asked, wanted, strict=True)
+    ]
     ranked = time.perf_counter()
 
     runs, queries, items = [], [], []
-    raw_top = {row.views.reverse: r.top for row, _, r in found if r is not None and row.operator == raw}
+    raw_top = {row.reverse: ranking.top for row, _, ranking in found if ranking is not None and row.first.spec == "none"}
     for row, protocol, ranking in found:
-        run = _run(problem, row, protocol, ranking, names, ties, seed, raw_top.get(row.views.reverse), oracle)
+        run = _run(problem, row, protocol, ranking, names, ties, seed, raw_top.get(row.reverse), oracle)
         runs.append(run)
         if ranking is not None and details:
             blocks = Blocks.of(ranking.query, ranking.above, ranking.tied, ranking.gain) if len(ranking.query) else None
-            order = (None, protocols.order) if row.views.reverse else (protocols.order, None)
-            queries.append(instances.queries(run, row.views, ranking, blocks, order[0]))
+            order = (None, protocols.order) if row.reverse else (protocols.order, None)
+            queries.append(instances.queries(run, row.first.views, ranking, blocks, order[0]))
             if protocol != "videos":
-                bias = None if row.fitted is None or row.fitted.map is None else row.fitted.map.bias_values
-                items.append(instances.items(run, row.views, ranking, bias, order[1]))
+                items.append(instances.items(run, row.first.views, ranking, row.bias, order[1]))
     ended = time.perf_counter()
     return Results(
         runs=tuple(runs),
@@ -117,6 +113,19 @@ def evaluate(
     )
 
 
+def _chosen(
+    normalize: str | Operator | Sequence[str | Operator], reference: bool, bases: Bases
+) -> Iterator[tuple[str, Operator, Bases]]:
+    """The rows of a direction: canonical spec, operator, and the bases of the row's scorer. Equal ones once."""
+    given = normalize if isinstance(normalize, Sequence) and not isinstance(normalize, str) else [normalize]
+    specs = [spec if isinstance(spec, str) else show(spec) for spec in given]
+    raw = operators.parse("none")
+    chains = dict.fromkeys(parse_chain(spec) for spec in (["none", *specs] if reference else specs))
+    for scorer, operator in chains:
+        name = "+".join(show(part) for part in (scorer, operator) if part is not None and (part != raw or not scorer))
+        yield name, operator, bases if scorer is None else bases.scored(show(scorer))
+
+
 def _names(metrics: Sequence[str] | None, ties: str) -> list[Named]:
     check_ties(ties)
     names = [parse(text) for text in (metrics or DEFAULT_METRICS)]
@@ -127,7 +136,7 @@ def _names(metrics: Sequence[str] | None, ties: str) -> list[Named]:
 
 def _run(
     problem: Problem,
-    row: Fit,
+    row: Row,
     protocol: str,
     ranking: Ranking | None,
     names: Sequence[Named],
@@ -136,19 +145,16 @@ def _run(
     raw_top: Integers | None,
     oracle: Collection[str],
 ) -> Run:
-    direction = "v2t" if row.views.reverse else "t2v"
-    fitted = row.fitted or Fitted(None)
+    direction = "v2t" if row.reverse else "t2v"
+    views = row.first.views
     applied = Applied(
-        spec=show(row.operator),
-        name=row.operator.name,
+        spec=row.first.spec,
+        name=row.first.operator.name,
         params=row.params,
-        fitted_on=row.views.fitted_on,
-        transductive=row.views.transductive,
-        unavailable=row.unavailable,
+        fitted_on=views.fitted_on if row.available else "nothing",
+        transductive=views.transductive and row.available,
+        unavailable=row.first.unavailable,
     )
-    stored = problem.scores.get(("queries", "items"))
-    scorer = problem.scorer if stored is None else "stored"
-    dtype = "fp32" if stored is None else f"fp{8 * stored.dtype.itemsize}"
     values: dict[str, Value] = {}
     tied: dict[str, int] = {}
     if ranking is not None and len(ranking.query):
@@ -167,23 +173,23 @@ def _run(
         direction=direction,
         protocol=protocol,
         operator=applied,
-        scorer=scorer,
+        scorer=views.problem.scored_by,
         metrics=values,
         signature=signature(
-            f"v2t:{protocol}" if row.views.reverse else "t2v",
+            f"v2t:{protocol}" if row.reverse else "t2v",
             (0, 0) if ranking is None else (len(np.unique(ranking.query)) or ranking.shape[0], ranking.shape[1]),
             ties,
-            scorer,
-            dtype,
+            views.problem.scored_by,
+            views.problem.precision,
             applied,
-            fitted.convergence,
+            row.convergence,
             applied.spec in oracle,
         ),
         ties=tied,
         diagnostics=overlap,
-        convergence=fitted.convergence,
+        convergence=row.convergence,
         oracle=applied.spec in oracle,
-        options={"ties": ties, "tie_tolerance": row.seen.tolerance, "interval": "bootstrap, 95 %"},
+        options={"ties": ties, "tie_tolerance": row.first.seen.tolerance, "interval": "bootstrap, 95 %"},
     )
 
 
@@ -202,19 +208,19 @@ def _values(blocks: Blocks, ranking: Ranking, names: Sequence[Named], ties: str,
     }
 
 
-def _notes(problem: Problem, bases: Bases, rows: Sequence[Fit], protocol: str) -> list[str]:
+def _notes(problem: Problem, bases: Bases, rows: Sequence[Row], protocol: str) -> list[str]:
     said: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        texts = [f"n/a, {row.unavailable}"] if row.unavailable else []
-        for text in [*texts, *(row.fitted.notes if row.fitted else ())]:
-            said.setdefault((show(row.operator), text), []).append("v2t" if row.views.reverse else "t2v")
-    leaning = {row.views.reverse for row in rows if row.views.transductive}
+        texts = [f"n/a, {row.first.unavailable}"] if row.first.unavailable else []
+        for text in [*texts, *row.notes]:
+            said.setdefault((row.first.spec, text), []).append("v2t" if row.reverse else "t2v")
+    leaning = {row.reverse for row in rows if row.first.views.transductive}
     return [
         *(f"{', '.join(directions)} {spec}: {text}" for (spec, text), directions in said.items()),
-        *([protocol] if protocol and any(row.views.reverse for row in rows) else []),
+        *([protocol] if protocol and any(row.reverse for row in rows) else []),
         *cautions(
             problem,
-            tempered=any(row.fitted is not None and "tau" in row.fitted.params for row in rows),
+            tempered=any("tau" in row.params and row.available for row in rows),
             transductive=[name for name, reverse in (("t2v", False), ("v2t", True)) if reverse in leaning],
             largest=bases.base("queries", "items").largest,
         ),

@@ -139,6 +139,17 @@ class Problem:
             relevance = Relevance.of(place[relevance.query], relevance.item, relevance.gain)
         return replace(self, queries=queries, relevance=relevance, scores=scores)
 
+    @property
+    def scored_by(self) -> str:
+        """The scorer of the test scores, `stored` for a ready matrix."""
+        return "stored" if ("queries", "items") in self.scores else self.scorer
+
+    @property
+    def precision(self) -> str:
+        """What a test score comes from: `fp32` for embeddings, which are prepared so."""
+        stored = self.scores.get(("queries", "items"))
+        return "fp32" if stored is None else f"fp{8 * stored.dtype.itemsize}"
+
     def role(self, name: str) -> Embeddings | None:
         found: Embeddings | None = getattr(self, name)
         return found

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from nclbench.bases import Embedded, Stored
 from nclbench.compounds import Beside
-from nclbench.errors import InputError, NotAvailable
+from nclbench.errors import InputError, NotAvailable, UsageError
 from nclbench.maps import TileMap
 from nclbench.plan import SUMS, Plan
-from nclbench.problem import Embeddings, Problem
+from nclbench.problem import Embeddings, Integers, Problem, subset
 from nclbench.scorers import scorers
 from nclbench.similarity import Base, Reducer, View
 
@@ -24,11 +24,46 @@ class Bases:
     plan: Plan
     _made: dict[tuple[str, str], Base] = field(default_factory=dict)
     _prepared: dict[str, Tensor] = field(default_factory=dict)
+    _scored: dict[str, "Bases"] = field(default_factory=dict)
 
     def base(self, rows: str, columns: str) -> Base:
         if (rows, columns) not in self._made:
             self._made[rows, columns] = self._make(rows, columns)
         return self._made[rows, columns]
+
+    def banked(self, role: str, rows: Integers) -> "Bases":
+        """The same with some of the test side as a bank. role: query_bank or item_bank; rows: (B,) which of it."""
+        test = "queries" if role == "query_bank" else "items"
+        side = self.problem.role(test)
+        assert side is not None
+        vectors = None if side.vectors is None else side.vectors[rows]
+        bank = Embeddings(subset(side.ids, rows), vectors, origin=f"folds of the {test}")
+        scores = {pair: matrix for pair, matrix in self.problem.scores.items() if role not in pair}
+        for (left, right), matrix in list(scores.items()):
+            if left == test and right != test:
+                scores[role, right] = matrix[rows]
+            elif right == test and left != test:
+                scores[left, role] = matrix[:, rows]
+        made = {pair: base for pair, base in self._made.items() if role not in pair}
+        made["queries", "items"] = self.base("queries", "items")
+        prepared = {name: vectors for name, vectors in self._prepared.items() if name != role}
+        if test in prepared:
+            prepared[role] = prepared[test][self.plan.indices(rows)]
+        bank_of = {"query_bank": self.problem.query_bank, "item_bank": self.problem.item_bank} | {role: bank}
+        problem = replace(
+            self.problem, query_bank=bank_of["query_bank"], item_bank=bank_of["item_bank"], scores=scores
+        )
+        return Bases(problem, self.plan, made, prepared)
+
+    def scored(self, scorer: str) -> "Bases":
+        """The same embeddings under another scorer."""
+        if self.problem.scored_by == "stored":
+            raise UsageError(f"scorer {scorer} needs embeddings, but the input is a score matrix")
+        if scorer == self.problem.scorer:
+            return self
+        if scorer not in self._scored:
+            self._scored[scorer] = Bases(replace(self.problem, scorer=scorer), self.plan)
+        return self._scored[scorer]
 
     def _make(self, rows: str, columns: str) -> Base:
         stored = self.problem.scores.get((rows, columns))
@@ -49,16 +84,20 @@ class Bases:
 
 _MIRROR = {"queries": "items", "items": "queries", "query_bank": "item_bank", "item_bank": "query_bank"}
 
+_A = {"query_bank": "a query bank", "item_bank": "an item bank"}
+
 
 @dataclass(eq=False)
 class Views:
     """The similarities of one direction. `reverse` makes it v2t, where items ask and the item bank is the query bank.
 
-    looked: (rows, columns, across) of every reduction: across means that a value mixed several rows.
+    looked: (rows, columns, across) of every reduction: across means that a value mixed several rows. folds: of how many
+    the bank is all but one, 0 for a bank of its own.
     """
 
     bases: Bases
     reverse: bool = False
+    folds: int = 0
     looked: set[tuple[str, str, bool]] = field(default_factory=set)
 
     @property
@@ -97,6 +136,9 @@ class Views:
         """As `watched`; NotAvailable where the input cannot give it."""
         if not self.has(rows, columns):
             mirrored = [_MIRROR[role] if self.reverse else role for role in (rows, columns)]
+            missing = next((role for role in mirrored if self.problem.role(role) is None), None)
+            if missing is not None:
+                raise NotAvailable(f"it needs {_A[missing]}, and the input has none")
             raise NotAvailable(f"it needs the scores of the {' against the '.join(mirrored).replace('_', ' ')}")
         return self.watched(rows, columns)
 
@@ -112,7 +154,7 @@ class Views:
         """What an operator is fitted on. fit: bank | test | auto (the bank if there is one for this direction)."""
         banked = self.has("query_bank", "items")
         if fit == "bank" and not banked:
-            kind = "an item bank for v2t" if self.reverse else "a query bank for t2v"
+            kind = f"{_A['item_bank']} for v2t" if self.reverse else f"{_A['query_bank']} for t2v"
             raise NotAvailable(f"fit=bank needs {kind}, and the input has none")
         return self.watched("query_bank" if banked and fit != "test" else "queries", "items")
 
@@ -140,7 +182,8 @@ class Views:
         across = [(rows, columns.split("+")) for rows, columns, across in self.looked if across]
         found = {rows for rows, _ in across} | {name for _, names in across for name in names if name != "items"}
         banks = ("item-bank", "query-bank") if self.reverse else ("query-bank", "item-bank")
-        names = {"queries": "test-queries", "items": "gallery", "query_bank": banks[0], "item_bank": banks[1]}
+        asked = f"test-folds({self.folds})" if self.folds else banks[0]
+        names = {"queries": "test-queries", "items": "gallery", "query_bank": asked, "item_bank": banks[1]}
         return "+".join(sorted(names[name] for name in found)) or "nothing"
 
 

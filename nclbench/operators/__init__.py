@@ -3,6 +3,7 @@
 `learn` looks at similarities and returns vectors over rows and columns and a pure function of a score (`TileMap`).
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
@@ -13,6 +14,7 @@ from nclbench.errors import UsageError
 from nclbench.maps import TileMap
 from nclbench.registry import Registry
 from nclbench.results import Convergence
+from nclbench.scorers import scorers
 from nclbench.views import Views
 
 
@@ -45,6 +47,17 @@ class Operator(Protocol):
 
 
 operators: Registry[Operator] = Registry("operator", __name__, aliases={"ncl": "sinkhorn", "qbnorm": "dis"})
+
+
+def parse_chain(spec: str) -> tuple[Any, Operator]:
+    """`dot+sinkhorn:tau=1` -> (scorer, operator), `sinkhorn` -> (None, operator), `dot` -> (scorer, raw)."""
+    parts = [part.strip() for part in re.split(r"\+(?=\s*[a-z])", spec)]
+    scorer = None
+    if parts[0].partition(":")[0].strip() in scorers.names():
+        scorer = scorers.parse(parts.pop(0))
+    if len(parts) > 1:
+        raise UsageError(f"cannot read {spec!r}: a chain is one scorer and then one operator, such as dot+sinkhorn")
+    return scorer, operators.parse(parts[0] if parts else "none")
 
 
 def check_fit(name: str, fit: str) -> None:
