@@ -13,6 +13,7 @@ _HOMES = {
     "Problem": "problem",
     "Relevance": "problem",
     "evaluate": "evaluation",
+    "fuse": "fusion",
     "load": "sources",
     "Results": "results",
     "NclbenchError": "errors",
@@ -22,6 +23,7 @@ __all__ = [*_HOMES, "__version__"]
 if TYPE_CHECKING:
     from nclbench.errors import NclbenchError as NclbenchError
     from nclbench.evaluation import evaluate as evaluate
+    from nclbench.fusion import fuse as fuse
     from nclbench.problem import Embeddings as Embeddings
     from nclbench.problem import Problem as Problem
     from nclbench.problem import Relevance as Relevance

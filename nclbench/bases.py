@@ -34,6 +34,7 @@ class Stored:
     matrix: Floats
     plan: Plan
     error: float = 0.0
+    tolerance: float = 0.0
 
     @cached_property
     def largest(self) -> float:
@@ -65,6 +66,7 @@ class Embedded:
     items: Tensor
     scorer: Scoring
     plan: Plan
+    tolerance: float = 0.0
 
     @property
     def shape(self) -> tuple[int, int]:

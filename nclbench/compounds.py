@@ -1,12 +1,13 @@
-"""Bases made of other scores: two collections side by side."""
+"""Bases made of other scores: two collections side by side, and a weighted sum of several models' scores."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from nclbench.plan import SUMS, Plan
-from nclbench.similarity import Rows, View
+from nclbench.maps import TIE
+from nclbench.plan import SUM_ROUNDOFF, SUMS, Plan
+from nclbench.similarity import Base, Rows, View
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,10 @@ class Beside:
     @property
     def largest(self) -> float:
         return max(self.left.base.largest, self.right.base.largest)
+
+    @property
+    def tolerance(self) -> float:
+        return max(self.left.tolerance, self.right.tolerance)
 
     def tile(self, rows: Rows, columns: Rows) -> Tensor:
         parts = [view.plain(rows, part) for view, part in self._shares(columns)]
@@ -59,3 +64,71 @@ class Beside:
             counts = len(left), len(right)
         shares = ((self.left, left), (self.right, right))
         return [share for share, count in zip(shares, counts, strict=True) if count > 0]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One summand: weight (base + row bias + column bias). row: (N,), column: (M,), None for none."""
+
+    weight: float
+    base: Base
+    row: Tensor | None = None
+    column: Tensor | None = None
+
+    def shifted(self, x: Tensor, rows: Rows, columns: Rows, pairs: bool = False) -> Tensor:
+        """x with the biases, in float64. pairs: rows and columns are those of single scores."""
+        x = x.to(SUMS)
+        if self.row is not None:
+            x = x + (self.row[rows] if pairs else self.row[rows, None])
+        if self.column is not None:
+            x = x + (self.column[columns] if pairs else self.column[None, columns])
+        return self.weight * x
+
+    @property
+    def largest(self) -> float:
+        shifts = sum(float(bias.abs().max()) for bias in (self.row, self.column) if bias is not None)
+        return abs(self.weight) * (self.base.largest + shifts)
+
+
+@dataclass(frozen=True, eq=False)
+class Weighted:
+    """The weighted sum of several bases of one shape, added in their order in float64."""
+
+    parts: tuple[Part, ...]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.parts[0].base.shape
+
+    @property
+    def plan(self) -> Plan:
+        return self.parts[0].base.plan
+
+    @property
+    def error(self) -> float:
+        return sum(abs(part.weight) * part.base.error for part in self.parts) + 64 * SUM_ROUNDOFF * self.largest
+
+    @property
+    def largest(self) -> float:
+        return sum(part.largest for part in self.parts)
+
+    @property
+    def tolerance(self) -> float:
+        fitted = any(part.row is not None or part.column is not None for part in self.parts)
+        return max(TIE * self.largest if fitted else 0.0, *(part.base.tolerance for part in self.parts))
+
+    def tile(self, rows: Rows, columns: Rows) -> Tensor:
+        return self._sum([part.shifted(part.base.tile(rows, columns), rows, columns) for part in self.parts])
+
+    def fine(self, rows: Rows, columns: Rows) -> Tensor:
+        return self._sum([part.shifted(part.base.fine(rows, columns), rows, columns) for part in self.parts])
+
+    def exact(self, query: Tensor, item: Tensor) -> Tensor:
+        return self._sum([part.shifted(part.base.exact(query, item), query, item, pairs=True) for part in self.parts])
+
+    @staticmethod
+    def _sum(values: list[Tensor]) -> Tensor:
+        total = values[0]
+        for more in values[1:]:
+            total = total + more
+        return total

@@ -10,7 +10,7 @@ import numpy as np
 
 from nclbench import __version__, instances
 from nclbench.errors import UsageError, nearest
-from nclbench.fitting import Row, fit_row
+from nclbench.fitting import Row, bases_of, fit_row
 from nclbench.metrics import Named, check_ties, measure, parse
 from nclbench.metrics.blocks import Blocks
 from nclbench.operators import Operator, operators, parse_chain
@@ -61,12 +61,14 @@ def evaluate(
         raise UsageError(f"unknown direction {direction!r}{nearest(direction, DIRECTIONS)}")
     plan = plan or choose()
     protocols = Protocols.of(problem)
-    bases = Bases(protocols.problem, plan)
+    directions = [reverse for reverse in (False, True) if direction in ("both", "v2t" if reverse else "t2v")]
+    bases = {reverse: bases_of(protocols.problem, plan, reverse) for reverse in directions}
+    if not problem.each:
+        bases = dict.fromkeys(directions, bases[directions[0]])
     rows = [
         fit_row(spec, operator, at, reverse, strict, folds)
-        for reverse in (False, True)
-        if direction in ("both", "v2t" if reverse else "t2v")
-        for spec, operator, at in _chosen(normalize, reference, bases)
+        for reverse in directions
+        for spec, operator, at in _chosen(normalize, reference, bases[reverse])
     ]
     fitted_at = time.perf_counter()
     top = TOP if details or problem.relevance is None else 0
@@ -106,7 +108,7 @@ def evaluate(
             "seed": seed,
         },
         command=" ".join(sys.argv[:1]),
-        warnings=tuple(dict.fromkeys([*problem.notes, *_notes(problem, bases, rows, protocols.note)])),
+        warnings=tuple(dict.fromkeys([*problem.notes, *_notes(problem, bases[directions[0]], rows, protocols.note)])),
         timing={"fit": fitted_at - began, "rank": ranked - fitted_at, "measure": ended - ranked},
         queries=stacked(queries),
         items=stacked(items),

@@ -7,9 +7,10 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from nclbench.errors import ConvergenceError, NotAvailable
-from nclbench.operators import Fitted, Operator
-from nclbench.problem import Integers, Relevance
+from nclbench.errors import ConvergenceError, NotAvailable, UsageError
+from nclbench.operators import Fitted, Operator, operators
+from nclbench.plan import Plan
+from nclbench.problem import Integers, Problem, Relevance
 from nclbench.ranking import Ranking, Request
 from nclbench.results import Convergence
 from nclbench.similarity import View
@@ -113,6 +114,22 @@ class Row:
             if top is not None and part is not None:
                 top[fit.rows] = part[fit.rows]
         return Ranking(**columns, top=top, shape=rankings[0].shape)
+
+
+def bases_of(problem: Problem, plan: Plan, reverse: bool) -> Bases:
+    """The bases of a direction. Each part of a fusion with `each` is fitted here, for this direction."""
+    if not problem.each:
+        return Bases(problem, plan)
+    operator = operators.parse(problem.each)
+    shifts, looked = [], set()
+    for _, part in problem.parts:
+        views = Views(Bases(part, plan), reverse)
+        fitted = operator.learn(views)
+        if fitted.map is None or fitted.map.item_bias is None:
+            raise UsageError(f"fuse-each {problem.each}: only operators that are a bias of the item can be added up")
+        shifts.append(fitted.map.item_bias)
+        looked |= views.looked
+    return Bases(problem, plan, "queries" if reverse else "items", tuple(shifts), frozenset(looked))
 
 
 def fit_row(spec: str, operator: Operator, bases: Bases, reverse: bool, strict: bool = False, folds: int = 0) -> Row:

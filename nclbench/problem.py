@@ -97,6 +97,7 @@ class Problem:
 
     Vectors give every needed score; a model without separable vectors gives `scores` instead: a matrix for a pair
     of roles (`("queries", "items")` is the test matrix (N, M); `("query_bank", "items")` a bank's (B, M)).
+    parts: weighted problems of the same rows whose scores are added, each first put through the operator `each`.
     relevance is None where nothing is labelled. logit_scale is linear (100 for CLIP), None where unknown.
     notes are what the loader found worth saying.
     """
@@ -107,6 +108,8 @@ class Problem:
     query_bank: Embeddings | None = None
     item_bank: Embeddings | None = None
     scores: Mapping[tuple[str, str], Floats] = field(default_factory=dict)
+    parts: tuple[tuple[float, "Problem"], ...] = ()
+    each: str = ""
     scorer: str = "cosine"
     logit_scale: float | None = None
     dataset: str = "unnamed"
@@ -119,34 +122,18 @@ class Problem:
     def __post_init__(self) -> None:
         _check(self)
 
-    def in_query_order(self, order: Integers) -> "Problem":
-        """The same problem with its queries in another order, (N,) positions."""
-        place = np.empty_like(order)
-        place[order] = np.arange(len(order))
-        side, relevance = self.queries, self.relevance
-        queries = Embeddings(
-            ids=subset(side.ids, order),
-            vectors=None if side.vectors is None else side.vectors[order],
-            captions=None if side.captions is None else subset(side.captions, order),
-            weight=None if side.weight is None else side.weight[order],
-            origin=side.origin,
-        )
-        scores = dict(self.scores)
-        for (rows, columns), matrix in self.scores.items():
-            matrix = matrix[order] if rows == "queries" else matrix
-            scores[rows, columns] = matrix[:, order] if columns == "queries" else matrix
-        if relevance is not None:
-            relevance = Relevance.of(place[relevance.query], relevance.item, relevance.gain)
-        return replace(self, queries=queries, relevance=relevance, scores=scores)
-
     @property
     def scored_by(self) -> str:
         """The scorer of the test scores, `stored` for a ready matrix."""
+        if self.parts:
+            return "fused"
         return "stored" if ("queries", "items") in self.scores else self.scorer
 
     @property
     def precision(self) -> str:
         """What a test score comes from: `fp32` for embeddings, which are prepared so."""
+        if self.parts:
+            return "+".join(dict.fromkeys(part.precision for _, part in self.parts))
         stored = self.scores.get(("queries", "items"))
         return "fp32" if stored is None else f"fp{8 * stored.dtype.itemsize}"
 
@@ -164,6 +151,7 @@ class Problem:
             query_bank=self.item_bank,
             item_bank=self.query_bank,
             scores={(_MIRROR[c], _MIRROR[r]): s.T for (r, c), s in self.scores.items()},
+            parts=tuple((weight, part.reversed()) for weight, part in self.parts),
             direction="v2t" if self.direction == "t2v" else "t2v",
         )
 
@@ -171,6 +159,8 @@ class Problem:
         """Whether scores of `rows` against `columns` can be made."""
         if (rows, columns) in self.scores:
             return True
+        if self.parts:
+            return all(part.has(rows, columns) for _, part in self.parts)
         sides = self.role(rows), self.role(columns)
         return all(side is not None and side.vectors is not None for side in sides)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from nclbench.fusion import in_query_order
 from nclbench.problem import Integers, Problem, Relevance
 from nclbench.ranking import Request
 from nclbench.similarity import Groups, View
@@ -42,7 +43,7 @@ class Protocols:
         if (order == np.arange(len(order))).all():
             grouped, place = problem, None
         else:
-            grouped, place = problem.in_query_order(order), order
+            grouped, place = in_query_order(problem, order), order
         videos, starts = np.unique(relevance.item[order], return_index=True)
         return cls(grouped, Groups(tuple(int(s) for s in starts), len(order)), videos, place)
 

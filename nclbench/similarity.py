@@ -19,7 +19,10 @@ Rows = slice | Tensor
 
 
 class Base(Protocol):
-    """Where tiles come from (`nclbench.bases`). error bounds |tile - exact|, largest bounds |score|."""
+    """Where tiles come from (`nclbench.bases`). error bounds |tile - exact|, largest bounds |score|.
+
+    tolerance: how close tied scores are, 0 unless something fitted is in them.
+    """
 
     @property
     def shape(self) -> tuple[int, int]: ...
@@ -29,6 +32,8 @@ class Base(Protocol):
     def error(self) -> float: ...
     @property
     def largest(self) -> float: ...
+    @property
+    def tolerance(self) -> float: ...
     def tile(self, rows: Rows, columns: Rows) -> Tensor: ...
     def fine(self, rows: Rows, columns: Rows) -> Tensor: ...
     def exact(self, query: Tensor, item: Tensor) -> Tensor: ...
@@ -105,7 +110,8 @@ class View:
     @cached_property
     def tolerance(self) -> float:
         """Scores this close are ties. Plain scores tie when equal; fitted vectors differ in their last bits."""
-        return 0.0 if self.map is None else TIE * self.map.size(self.base.largest)
+        fitted = 0.0 if self.map is None else TIE * self.map.size(self.base.largest)
+        return max(fitted, self.base.tolerance)
 
     @cached_property
     def error(self) -> float:

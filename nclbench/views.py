@@ -7,21 +7,29 @@ from typing import Any
 from torch import Tensor
 
 from nclbench.bases import Embedded, Stored
-from nclbench.compounds import Beside
+from nclbench.compounds import Beside, Part, Weighted
 from nclbench.errors import InputError, NotAvailable, UsageError
+from nclbench.fusion import banked
 from nclbench.maps import TileMap
 from nclbench.plan import SUMS, Plan
-from nclbench.problem import Embeddings, Integers, Problem, subset
+from nclbench.problem import Embeddings, Integers, Problem
 from nclbench.scorers import scorers
 from nclbench.similarity import Base, Reducer, View
 
 
 @dataclass(eq=False)
 class Bases:
-    """Makes the base of a pair of roles once; vectors are prepared once a role."""
+    """Makes the base of a pair of roles once; vectors are prepared once a role.
+
+    Of a fusion whose parts are each put through an operator: gallery, the role that has biases (items for t2v, queries
+    for v2t); shifts: these biases, a part each; looked: what the operators have seen.
+    """
 
     problem: Problem
     plan: Plan
+    gallery: str = ""
+    shifts: tuple[Tensor, ...] = ()
+    looked: frozenset[tuple[str, str, bool]] = frozenset()
     _made: dict[tuple[str, str], Base] = field(default_factory=dict)
     _prepared: dict[str, Tensor] = field(default_factory=dict)
     _scored: dict[str, "Bases"] = field(default_factory=dict)
@@ -34,31 +42,18 @@ class Bases:
     def banked(self, role: str, rows: Integers) -> "Bases":
         """The same with some of the test side as a bank. role: query_bank or item_bank; rows: (B,) which of it."""
         test = "queries" if role == "query_bank" else "items"
-        side = self.problem.role(test)
-        assert side is not None
-        vectors = None if side.vectors is None else side.vectors[rows]
-        bank = Embeddings(subset(side.ids, rows), vectors, origin=f"folds of the {test}")
-        scores = {pair: matrix for pair, matrix in self.problem.scores.items() if role not in pair}
-        for (left, right), matrix in list(scores.items()):
-            if left == test and right != test:
-                scores[role, right] = matrix[rows]
-            elif right == test and left != test:
-                scores[left, role] = matrix[:, rows]
         made = {pair: base for pair, base in self._made.items() if role not in pair}
         made["queries", "items"] = self.base("queries", "items")
         prepared = {name: vectors for name, vectors in self._prepared.items() if name != role}
         if test in prepared:
             prepared[role] = prepared[test][self.plan.indices(rows)]
-        bank_of = {"query_bank": self.problem.query_bank, "item_bank": self.problem.item_bank} | {role: bank}
-        problem = replace(
-            self.problem, query_bank=bank_of["query_bank"], item_bank=bank_of["item_bank"], scores=scores
-        )
-        return Bases(problem, self.plan, made, prepared)
+        return replace(self, problem=banked(self.problem, role, rows), _made=made, _prepared=prepared, _scored={})
 
     def scored(self, scorer: str) -> "Bases":
         """The same embeddings under another scorer."""
-        if self.problem.scored_by == "stored":
-            raise UsageError(f"scorer {scorer} needs embeddings, but the input is a score matrix")
+        if self.problem.scored_by in ("stored", "fused"):
+            what = "a score matrix" if self.problem.scored_by == "stored" else "fused"
+            raise UsageError(f"scorer {scorer} needs embeddings, but the input is {what}")
         if scorer == self.problem.scorer:
             return self
         if scorer not in self._scored:
@@ -69,10 +64,22 @@ class Bases:
         stored = self.problem.scores.get((rows, columns))
         if stored is not None:
             return Stored(stored, self.plan)
+        if self.problem.parts:
+            return self._weighted(rows, columns)
         if not self.problem.has(rows, columns):
             raise InputError(f"scores of {rows} against {columns} are not in the input, nor embeddings to make them")
         scorer = scorers.parse(self.problem.scorer)
         return Embedded(self.vectors(rows), self.vectors(columns), scorer, self.plan)
+
+    def _weighted(self, rows: str, columns: str) -> Base:
+        if self.gallery and rows == columns:
+            raise NotAvailable("it compares items with each other, which biases of the parts do not change")
+        parts = []
+        for number, (weight, problem) in enumerate(self.problem.parts):
+            shift = self.shifts[number] if self.shifts else None
+            down, across = (shift if role == self.gallery else None for role in (rows, columns))
+            parts.append(Part(weight, Bases(problem, self.plan).base(rows, columns), down, across))
+        return Weighted(tuple(parts))
 
     def vectors(self, role: str) -> Tensor:
         if role not in self._prepared:
@@ -126,7 +133,7 @@ class Views:
         """The prepared vectors of a collection. across: (rows, columns) whose scores are learnt from with them."""
         role = _MIRROR[role] if self.reverse else role
         side = self.problem.role(role)
-        if side is None or side.vectors is None or ("queries", "items") in self.problem.scores:
+        if side is None or side.vectors is None or self.problem.scored_by in ("stored", "fused"):
             raise NotAvailable(f"it needs embeddings of the {role.replace('_', ' ')}, not scores alone")
         if across is not None:
             self.looked.add((*across, True))
@@ -174,12 +181,12 @@ class Views:
     @property
     def transductive(self) -> bool:
         """Whether something was learnt from several test queries together."""
-        return any(rows == "queries" and across for rows, _, across in self.looked)
+        return any(rows == "queries" and across for rows, _, across in self.looked | self.bases.looked)
 
     @property
     def fitted_on(self) -> str:
         """What an operator learnt from several rows of; a query's own row is no fitting."""
-        across = [(rows, columns.split("+")) for rows, columns, across in self.looked if across]
+        across = [(rows, columns.split("+")) for rows, columns, across in self.looked | self.bases.looked if across]
         found = {rows for rows, _ in across} | {name for _, names in across for name in names if name != "items"}
         banks = ("item-bank", "query-bank") if self.reverse else ("query-bank", "item-bank")
         asked = f"test-folds({self.folds})" if self.folds else banks[0]
