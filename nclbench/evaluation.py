@@ -21,7 +21,7 @@ from nclbench.ranking import Ranking, rank
 from nclbench.registry import show
 from nclbench.results import Applied, Results, Run, Value, stacked
 from nclbench.significance import intervals
-from nclbench.stamps import cautions, revision, signature
+from nclbench.stamps import Used, cautions, revision, signature
 from nclbench.views import Bases
 
 DEFAULT_METRICS = ("R@1", "R@5", "R@10", "R@50", "recall@10", "MdR", "MnR", "MRR", "mAP", "nDCG@10", "Rsum")
@@ -216,14 +216,20 @@ def _notes(problem: Problem, bases: Bases, rows: Sequence[Row], protocol: str) -
         texts = [f"n/a, {row.first.unavailable}"] if row.first.unavailable else []
         for text in [*texts, *row.notes]:
             said.setdefault((row.first.spec, text), []).append("v2t" if row.reverse else "t2v")
-    leaning = {row.reverse for row in rows if row.first.views.transductive}
+    used = [
+        Used(
+            "v2t" if row.reverse else "t2v",
+            row.first.operator.name,
+            row.first.views.fitted_on,
+            row.first.views.transductive,
+            getattr(row.first.operator, "assumes", ""),
+            "tau" in row.params,
+        )
+        for row in rows
+        if row.available
+    ]
     return [
         *(f"{', '.join(directions)} {spec}: {text}" for (spec, text), directions in said.items()),
         *([protocol] if protocol and any(row.reverse for row in rows) else []),
-        *cautions(
-            problem,
-            tempered=any("tau" in row.params and row.available for row in rows),
-            transductive=[name for name, reverse in (("t2v", False), ("v2t", True)) if reverse in leaning],
-            largest=bases.base("queries", "items").largest,
-        ),
+        *cautions(problem, used, bases.base("queries", "items").largest),
     ]

@@ -126,7 +126,7 @@ class Problem:
     def scored_by(self) -> str:
         """The scorer of the test scores, `stored` for a ready matrix."""
         if self.parts:
-            return "fused"
+            return f"fused({self.each})" if self.each else "fused"
         return "stored" if ("queries", "items") in self.scores else self.scorer
 
     @property

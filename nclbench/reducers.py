@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nclbench.plan import SUMS, Plan
+from nclbench.plan import COUNTS, SUMS, Plan
 
 State = tuple[Tensor, ...]
 _TINY = 1e-280
@@ -153,3 +153,26 @@ class Moments:
     def finish(self, state: State) -> tuple[Tensor, Tensor]:
         count, mean, spread = state[0]
         return mean, (spread / count).sqrt()
+
+
+@dataclass(frozen=True, eq=False)
+class Below:
+    """How many scores of each row are below a bar, by the tiles' own values."""
+
+    bar: float
+    whole_rows = False
+    fine = False
+    across = False
+
+    def init(self, shape: tuple[int, int], plan: Plan) -> State:
+        return (torch.zeros(shape[0], dtype=COUNTS, device=plan.device),)
+
+    def step(self, state: State, tile: Tensor, rows: slice, columns: slice) -> State:
+        state[0][rows] += (tile < self.bar).sum(1)
+        return state
+
+    def merge(self, a: State, b: State) -> State:
+        return (a[0] + b[0],)
+
+    def finish(self, state: State) -> Tensor:
+        return state[0]

@@ -1,12 +1,13 @@
 """What stands beside every number: the signature of how it was made, and the notes that a reader must know."""
 
-from collections.abc import Collection
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from nclbench import __version__
-from nclbench.problem import Problem
+from nclbench.problem import Problem, Relevance
 from nclbench.results import Applied, Convergence
 
 LARGEST_COSINE = 1.5
@@ -67,31 +68,57 @@ def signature(
     return "|".join([*parts, dtype, f"v:{__version__}"])
 
 
-def cautions(problem: Problem, *, tempered: bool, transductive: Collection[str], largest: float) -> list[str]:
-    """Notes on the problem as a whole.
+@dataclass(frozen=True)
+class Used:
+    """An operator in a direction: its name, what it was fitted on, what it assumes; tempered: it has a temperature."""
 
-    tempered: an operator has a temperature; transductive: the directions in which one saw the test queries; largest:
-    a bound on |score|.
-    """
+    direction: str
+    name: str
+    fitted_on: str
+    transductive: bool
+    assumes: str = ""
+    tempered: bool = False
+
+
+def cautions(problem: Problem, used: Sequence[Used], largest: float) -> list[str]:
+    """Notes on what evidence says can hurt. largest: a bound on |score|."""
     notes = []
     ready = ("queries", "items") in problem.scores
+    tempered = any(each.tempered for each in used)
     if tempered and problem.logit_scale is None and largest > LARGEST_COSINE and (ready or problem.scorer != "cosine"):
         reach = f"scores reach {largest:.3g}" if ready else f"scores may reach {largest:.3g}"
         notes.append(
             f"{reach} and the input has no logit_scale: they look like logits, not cosines; "
             "tau is in units of the scores as loaded"
         )
-    if problem.relevance is None:
-        return notes
-    pairs = problem.relevance
-    galleries = {"t2v": (pairs.item, problem.items), "v2t": (pairs.query, problem.queries)}
-    for direction in transductive:
-        wanted, side = galleries[direction]
-        asked = np.bincount(wanted, minlength=len(side))
-        if asked.min() != asked.max():
+    for direction, side, bank, kind in (
+        ("t2v", problem.items, problem.query_bank, "query-bank"),
+        ("v2t", problem.queries, problem.item_bank, "item-bank"),
+    ):
+        names = [each.name for each in used if each.direction == direction and kind in each.fitted_on.split("+")]
+        if names and bank is not None and len(bank) < len(side):
             notes.append(
+                f"{direction}: the bank has {len(bank)} rows for a gallery of {len(side)}: what no bank row comes near is "
+                f"estimated poorly ({', '.join(dict.fromkeys(names))}); give a larger bank"
+            )
+    return notes if problem.relevance is None else [*notes, *_unequal(problem.relevance, problem, used)]
+
+
+def _unequal(pairs: Relevance, problem: Problem, used: Sequence[Used]) -> Iterator[str]:
+    """Galleries that are not asked for as operators on the test queries take them to be."""
+    galleries = {"t2v": (pairs.item, len(problem.items)), "v2t": (pairs.query, len(problem.queries))}
+    for direction, (wanted, size) in galleries.items():
+        asked = np.bincount(wanted, minlength=size)
+        mine = [each for each in used if each.direction == direction and each.transductive]
+        if mine and asked.min() != asked.max():
+            yield (
                 f"{direction}: a gallery item is wanted {asked.min()} to {asked.max()} times, but an "
                 "operator fitted on the test queries takes each as equally often asked for: it can hurt here, a query "
                 "bank is the safe choice"
             )
-    return notes
+        single = [each.name for each in mine if "one to one" in each.assumes]
+        if single and asked.max() > 1:
+            yield (
+                f"{direction}: {', '.join(dict.fromkeys(single))} take each item as the answer to one query, and here it "
+                f"is to up to {asked.max()}"
+            )

@@ -51,8 +51,8 @@ class Bases:
 
     def scored(self, scorer: str) -> "Bases":
         """The same embeddings under another scorer."""
-        if self.problem.scored_by in ("stored", "fused"):
-            what = "a score matrix" if self.problem.scored_by == "stored" else "fused"
+        if self.problem.parts or self.problem.scored_by == "stored":
+            what = "fused" if self.problem.parts else "a score matrix"
             raise UsageError(f"scorer {scorer} needs embeddings, but the input is {what}")
         if scorer == self.problem.scorer:
             return self
@@ -133,7 +133,7 @@ class Views:
         """The prepared vectors of a collection. across: (rows, columns) whose scores are learnt from with them."""
         role = _MIRROR[role] if self.reverse else role
         side = self.problem.role(role)
-        if side is None or side.vectors is None or self.problem.scored_by in ("stored", "fused"):
+        if side is None or side.vectors is None or self.problem.scored_by == "stored":
             raise NotAvailable(f"it needs embeddings of the {role.replace('_', ' ')}, not scores alone")
         if across is not None:
             self.looked.add((*across, True))

@@ -109,3 +109,47 @@ def test_one_name_is_as_good_as_a_list() -> None:
 def test_seeds_are_not_negative() -> None:
     with pytest.raises(UsageError, match="seed is -1"):
         evaluate(factories.hubs(), seed=-1)
+
+
+def test_banks_smaller_than_the_gallery_are_told() -> None:
+    task = factories.with_banks(rows=(20, 71))
+    said = evaluate(task, ["is", "nnn:k=3", "dsl:fit=test"]).warnings
+    assert [text for text in said if "bank has" in text] == [
+        "t2v: the bank has 20 rows for a gallery of 45: what no bank row comes near is estimated poorly "
+        "(is, nnn); give a larger bank"
+    ]
+    assert not any("bank has" in text for text in evaluate(task, ["is:fit=test"]).warnings)
+
+
+def test_one_to_one_operators_on_many_captions_are_told() -> None:
+    said = evaluate(factories.captions(), ["gc", "is:fit=test"], direction="t2v").warnings
+    assert [text for text in said if "one query" in text] == [
+        "t2v: gc take each item as the answer to one query, and here it is to up to 8"
+    ]
+    assert not any("one query" in text for text in evaluate(factories.hubs(), ["gc"]).warnings)
+
+
+def test_products_of_negative_scores_are_told() -> None:
+    scores = np.random.default_rng(0).uniform(0, 1, (20, 30))
+    for shift, share in ((0.0, ""), (0.5, " %")):
+        said = evaluate(factories.of_scores(scores - shift), ["dsl:tau=0.1", "is:tau=0.1"], direction="t2v").warnings
+        assert [text.partition(" of the scores are negative")[0][-2:] for text in said if "negative" in text] == (
+            [share] if share else []
+        )
+
+
+def test_a_row_can_have_a_scorer_of_its_own() -> None:
+    task = factories.hubs(logit_scale=None)
+    chained = evaluate(task, ["dot", "dot+is:tau=2", "cosine+is:tau=0.1"], metrics="MnR").runs
+    alone = evaluate(replace(task, scorer="dot"), ["is:tau=2"], metrics="MnR").runs
+    found = {(run.direction, run.operator.spec): run for run in chained}
+    for run in alone:
+        spec = {"none": "dot", "is:tau=2.0": "dot+is:tau=2.0"}[run.operator.spec]
+        assert found[run.direction, spec].metrics == run.metrics
+        assert found[run.direction, spec].scorer == "dot" and "|scorer:dot|" in found[run.direction, spec].signature
+    assert found["t2v", "none"].scorer == "cosine" and "cosine+is:tau=0.1" in {run.operator.spec for run in chained}
+    with pytest.raises(UsageError, match="one scorer and then one operator"):
+        evaluate(task, "is+sinkhorn")
+    with pytest.raises(UsageError, match="scorer dot needs embeddings"):
+        evaluate(factories.as_scores(task), "dot+is")
+    assert evaluate(task, "is:tau=1e+2", metrics="R@1").runs[1].operator.params["tau"] == 100

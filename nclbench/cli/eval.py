@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    emb: options.Emb,
+    emb: options.Embs = None,
+    fuse: options.Fuse = None,
+    fuse_each: options.FuseEach = None,
     normalize: options.Normalize = None,
     metric: options.Metric = None,
     direction: options.Direction = "both",
@@ -50,33 +52,51 @@ def evaluate(
         raise UsageError("--metric needs labels, and --no-labels says that there are none; leave one of them out")
     if no_reference and not normalize:
         raise UsageError("nothing to evaluate: --no-reference leaves the raw row out; add --normalize SPEC")
+    parts, folds, emb = options.weights(fuse), options.folds(bank), emb or []
+    if not emb and not parts:
+        raise UsageError("nothing to evaluate: give --emb FILE, or --fuse WEIGHT=FILE twice")
+    if len(parts) == 1:
+        raise UsageError("a fusion needs at least two parts; give --fuse WEIGHT=FILE once more")
+    if fuse_each and not parts:
+        raise UsageError("--fuse-each needs --fuse")
     targets.check(
         output=out,
         out_dir=out_dir,
         saves=output.saves(out),
-        inputs=[*emb, bank, captions],
+        inputs=[*emb, *(path for _, path in parts), bank, captions],
         mapping=mapping,
         config=config,
     )
     sources = options.pairs(mapping, "--map")
-    metric = _understood(metric, normalize or [], direction, ties)
+    metric = _understood(metric, [*(normalize or []), *filter(None, [fuse_each])], direction, ties)
 
     from dataclasses import replace
 
     from nclbench.evaluation import evaluate as run
+    from nclbench.fusion import fuse as fusion
     from nclbench.plan import choose
     from nclbench.results import Results
     from nclbench.sources import load
 
     with Progress(not (no_progress or quiet)) as progress:
         plan = choose(device, memory, threads, progress)
-        problems = []
-        for path in emb:
-            problem = load(
-                path, layout=layout, mapping=sources, bank=bank, split=split, captions=captions, no_labels=no_labels
+        loaded = [
+            load(
+                path,
+                layout=layout,
+                mapping=sources,
+                bank=None if folds else bank,
+                split=split,
+                captions=captions,
+                no_labels=no_labels,
             )
-            problems.append(_prepared(problem, dataset, scorer, strict))
-        parts = [
+            for path in [*emb, *(path for _, path in parts)]
+        ]
+        problems = [_prepared(problem, dataset, scorer, strict) for problem in loaded]
+        if parts:
+            weighed = zip((weight for weight, _ in parts), problems[len(emb) :], strict=True)
+            problems = [*problems[: len(emb)], fusion(list(weighed), fuse_each or "")]
+        found = [
             run(
                 problem,
                 normalize or (),
@@ -87,11 +107,12 @@ def evaluate(
                 strict=strict,
                 seed=seed,
                 details=bool(out_dir or output.saves(out)),
+                folds=folds,
                 plan=plan,
             )
             for problem in problems
         ]
-    results = replace(Results.joined(parts), command=shlex.join(["nclbench", *sys.argv[1:]]))
+    results = replace(Results.joined(found), command=shlex.join(["nclbench", *sys.argv[1:]]))
     output.deliver(results, format=format, json=json, output=out, out_dir=out_dir, metrics=metric, quiet=quiet)
 
 
@@ -105,10 +126,10 @@ def _understood(metrics: list[str] | None, specs: list[str], direction: str, tie
 
     if direction not in DIRECTIONS:
         raise UsageError(f"unknown direction {direction!r}{nearest(direction, DIRECTIONS)}")
-    from nclbench.operators import operators
+    from nclbench.operators import parse_chain
 
     for spec in specs:
-        operators.parse(spec)
+        parse_chain(spec)
     return found
 
 

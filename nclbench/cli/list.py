@@ -14,6 +14,8 @@ from nclbench.files import printable
 
 Entry = dict[str, Any]
 _COLUMNS = ("name", "params", "source", "needs", "summary")
+# of operators: what they look at, and what their formula takes for granted
+_MORE = ("fits_on", "assumes")
 Format = Annotated[
     str | None,
     typer.Option("--format", "-f", metavar="NAME", show_envvar=False, help="table, json, csv or md."),
@@ -48,7 +50,8 @@ def _table(entries: list[Entry]) -> str:
     for entry in map(_flat, entries):
         needs = f"; needs {entry['needs']}" if entry["needs"] else ""
         lines.append(entry["name"] + (f":{entry['params']}" if entry["params"] else ""))
-        lines += [f"    {entry['summary']}", f"    source: {entry['source']}{needs}"]
+        more = [f"    {key.replace('_', ' ')}: {entry[key]}" for key in _MORE if key in entry]
+        lines += [f"    {entry['summary']}", *more, f"    source: {entry['source']}{needs}"]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -57,23 +60,29 @@ def _csv(entries: list[Entry]) -> str:
 
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    writer.writerows([guard(entry[name]) for name in _COLUMNS] for entry in map(_flat, entries))
+    columns = _columns(entries)
+    writer.writerow(columns)
+    writer.writerows([guard(entry.get(name, "")) for name in columns] for entry in map(_flat, entries))
     return stream.getvalue()
 
 
 def _markdown(entries: list[Entry]) -> str:
     from nclbench.report.markdown import escape
 
-    rows = [[escape(entry[name]) for name in _COLUMNS] for entry in map(_flat, entries)]
-    lines = [_COLUMNS, ["---"] * len(_COLUMNS), *rows]
+    columns = _columns(entries)
+    rows = [[escape(entry.get(name, "")) for name in columns] for entry in map(_flat, entries)]
+    lines = [columns, ["---"] * len(columns), *rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _columns(entries: list[Entry]) -> list[str]:
+    return [*_COLUMNS, *(key for key in _MORE if any(key in entry for entry in entries))]
 
 
 def _flat(entry: Entry) -> dict[str, str]:
     """Every field as printable text."""
     params = ",".join(f"{key}={value}" for key, value in (entry["params"] or {}).items())
-    return {name: printable(params if name == "params" else entry[name]) for name in _COLUMNS}
+    return {name: printable(params if name == "params" else entry[name]) for name in (*_COLUMNS, *_MORE) if name in entry}
 
 
 def _operators() -> list[Entry]:
@@ -96,9 +105,8 @@ def _registered(registry: Any) -> list[Entry]:
         cls = registry.get(name)
         summary = (cls.__doc__ or "").strip().partition("\n")[0]
         needs = ", ".join(getattr(cls, "needs", ()))
-        found.append(
-            {"name": name, "params": parameters(cls), "source": cls.source, "needs": needs, "summary": summary}
-        )
+        entry = {"name": name, "params": parameters(cls), "source": cls.source, "needs": needs, "summary": summary}
+        found.append(entry | {key: getattr(cls, key) for key in _MORE if hasattr(cls, key)})
     return found
 
 

@@ -43,6 +43,21 @@ Emb = Annotated[
         help="Embeddings or a score matrix; repeat for more models, `text.npy,video.npy` for two files of one.",
     ),
 ]
+Embs = Annotated[
+    list[str] | None,
+    _input(
+        "--emb",
+        metavar="FILE",
+        help="Embeddings or a score matrix; repeat for more models, `text.npy,video.npy` for two files of one.",
+    ),
+]
+Fuse = Annotated[
+    list[str] | None,
+    _input("--fuse", metavar="WEIGHT=FILE", help="One part of a fusion of several models' scores; repeat."),
+]
+FuseEach = Annotated[
+    str | None, _input("--fuse-each", metavar="SPEC", help="An operator that each part of a fusion is put through.")
+]
 Layout = Annotated[
     str | None, _input("--layout", metavar="NAME", help="How the file is laid out; see `nclbench list layouts`.")
 ]
@@ -51,7 +66,10 @@ Map = Annotated[
     _input("--map", metavar="KEY=SOURCE", help="Where a part is, e.g. test.text.ids=ids.csv:0."),
 ]
 Split = Annotated[str | None, _input("--split", metavar="NAME", help="Which split of the file.")]
-Bank = Annotated[str | None, _input("--bank", metavar="FILE", help="Bank of training queries (and items).")]
+Bank = Annotated[
+    str | None,
+    _input("--bank", metavar="FILE", help="Bank of training queries (and items), or folds=5: each fifth has the rest."),
+]
 Captions = Annotated[str | None, _input("--captions", metavar="FILE", help="Texts of the queries, kept locally.")]
 Dataset = Annotated[str | None, _input("--dataset", metavar="NAME", help="Check counts and ids of this benchmark.")]
 NoLabels = Annotated[bool, _input("--no-labels", help="Nothing is known to be relevant.")]
@@ -84,6 +102,31 @@ Seed = Annotated[int, _machine("--seed", min=0, help="Seed of the intervals.")]
 NoProgress = Annotated[bool, _machine("--no-progress", help="No progress bars.")]
 Quiet = Annotated[bool, _machine("--quiet", "-q", help="No notes on stderr.")]
 Debug = Annotated[bool, _machine("--debug", help="Show where an error came from.")]
+
+
+def folds(bank: str | None) -> int:
+    """The number in `--bank folds=5`, 0 for a file."""
+    if bank is None or not bank.startswith("folds="):
+        return 0
+    count = bank.removeprefix("folds=")
+    if not (count.isascii() and count.isdigit() and 2 <= int(count) <= 1000):
+        raise UsageError(f"cannot read --bank {bank!r}; write folds=5, with a number from 2 to 1000")
+    return int(count)
+
+
+def weights(texts: list[str] | None) -> list[tuple[float, str]]:
+    """`WEIGHT=FILE` texts."""
+    found = []
+    for text in texts or ():
+        weight, equals, path = text.partition("=")
+        try:
+            number = float(weight)
+        except ValueError:
+            number = 0.0
+        if not equals or not path or not -1e6 < number < 1e6 or not number:
+            raise UsageError(f"cannot read --fuse {text!r}; write WEIGHT=FILE, such as 0.73=a.h5")
+        found.append((number, path))
+    return found
 
 
 def pairs(texts: list[str] | None, option: str) -> dict[str, str]:

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from nclbench.errors import UsageError
 from nclbench.maps import TileMap
+from nclbench.reducers import Below
 from nclbench.registry import Registry
 from nclbench.results import Convergence
 from nclbench.scorers import scorers
-from nclbench.views import Views
+from nclbench.views import Views, Watched
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +59,16 @@ def parse_chain(spec: str) -> tuple[Any, Operator]:
     if len(parts) > 1:
         raise UsageError(f"cannot read {spec!r}: a chain is one scorer and then one operator, such as dot+sinkhorn")
     return scorer, operators.parse(parts[0] if parts else "none")
+
+
+def turned_round(scores: Watched) -> tuple[str, ...]:
+    """A note on negative scores, for operators that multiply: a larger share makes a negative score smaller."""
+    (below,) = scores.reduce(Below(0.0))
+    count, whole = int(below.sum()), scores.shape[0] * scores.shape[1]
+    if not count:
+        return ()
+    share = f"{100 * count / whole:.1f} %" if count >= whole / 1000 else str(count)
+    return (f"{share} of the scores are negative, and a product turns their order round; `is` is the safe form",)
 
 
 def check_fit(name: str, fit: str) -> None:

@@ -18,7 +18,9 @@ def _csls(x: Tensor, row: Tensor, column: Tensor) -> Tensor:
 @operators.register("csls")
 @dataclass(frozen=True)
 class CrossDomainLocalScaling:
-    """2 s_ij - r_i - h_j: r_i the mean of the k largest s_i., h_j of the k largest similarities of j to the queries.
+    """Cross-domain local scaling (CSLS): 2 s_ij - r_i - h_j, with r_i and h_j the mean of the k largest scores.
+
+    r_i: of query i to the items, h_j: of item j to the queries.
 
     fit: where h_j comes from, auto | bank | test (as published: the test queries). A k above a side's size takes all.
     """

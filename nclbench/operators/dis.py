@@ -21,7 +21,9 @@ def _gated(x: Tensor, gate: Tensor, bias: Tensor) -> Tensor:
 @operators.register("dis")
 @dataclass(frozen=True)
 class DynamicInvertedSoftmax:
-    """Row i is replaced by its inverted softmax if a best item of query i is active; other rows stay as they are.
+    """Dynamic inverted softmax (QB-Norm): row i is softmax-inverted if a best item of query i is active.
+
+    Other rows stay as they are.
 
     An item is active if it is among the k best of at least theta bank queries (theta=1: QB-Norm; DiCoSA: 3 for t2v, 5
     for v2t). k=0 switches it off. Gated rows stand as s_ij - tau log sum_b exp(p_bj / tau), less the mean of the second

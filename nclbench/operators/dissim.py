@@ -16,7 +16,7 @@ from nclbench.views import Views
 @operators.register("dissim")
 @dataclass(frozen=True)
 class DisSim:
-    """Minus half of |q - g|^2 - |q - c(q)|^2 - |g - c(g)|^2, up to a number a query.
+    """DisSim, centring: minus half of |q - g|^2 - |q - c(q)|^2 - |g - c(g)|^2, up to a number a query.
 
     kind=global: c is the mean of the gallery, and the bias of g is -<g, c>. kind=local: c(g) is the mean of the k items
     nearest to g, itself included, and the bias is |g - c(g)|^2 / 2 - |g|^2 / 2; items that tie for the last places share

@@ -14,8 +14,9 @@ from nclbench.views import Views
 @operators.register("dn")
 @dataclass(frozen=True)
 class DistributionNormalisation:
-    """s_ij - lam mean_b p_bj: (t - lam mean bank text) . (v - lam mean bank video) up to a number a query.
+    """Distribution normalisation (DN): s_ij - lam mean_b p_bj.
 
+    That is (t - lam mean bank text) . (v - lam mean bank video), up to a number a query.
     Ranks as NNN with all bank queries and alpha = lam; the mean of the item bank moves whole rows only.
     """
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nclbench.errors import UsageError
 from nclbench.maps import TileMap
-from nclbench.operators import Fitted, check_fit, check_tau, operators
+from nclbench.operators import Fitted, check_fit, check_tau, operators, turned_round
 from nclbench.reducers import LogSumExp
 from nclbench.temperature import choose_tau
 from nclbench.views import Views
@@ -20,9 +20,9 @@ _SMALL = 2.0**-30
 @operators.register("dsl")
 @dataclass(frozen=True)
 class DualSoftmax:
-    """s_ij softmax_i(s_ij / tau), as sign (height + s + tau log |s| - tau log sum_i exp(s_ij / tau)).
+    """Dual softmax (DSL): s_ij softmax_i(s_ij / tau), over the queries i.
 
-    That orders as the product does and cannot overflow; the order of negative scores turns round, as published. tau:
+    Stands as sign (height + s + tau log |s| - tau log sum_i exp(s_ij / tau)). That orders as the product does and cannot overflow; the order of negative scores turns round, as published. tau:
     EMCL-Net and CLIP-ViP 0.01 on cosines, CAMoE 1 on logits (1000 in training). fit: over the test queries, as
     published, or over a bank. over=items: the softmax runs over the items of a query instead, which is what CLIP-ViP's
     v2t does by reading its t2v matrix (its ranking is the raw one for positive scores).
@@ -48,6 +48,7 @@ class DualSoftmax:
         asked = views.watched("queries", "items")
         tau, notes = choose_tau(self.tau, views.problem.logit_scale)
         scores = asked if self.over == "items" else views.fitting(self.fit).reversed()
+        notes += turned_round(asked)
         (total,) = scores.reduce(LogSumExp(1 / tau))
         total = tau * total
         largest = asked.view.base.largest

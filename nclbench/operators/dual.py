@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nclbench.leaders import leading, led
 from nclbench.maps import TileMap, column_bias
-from nclbench.operators import Fitted, check_k, check_tau, operators
+from nclbench.operators import Fitted, check_k, check_tau, operators, turned_round
 from nclbench.reducers import LogSumExp
 from nclbench.views import Views
 
@@ -26,9 +26,9 @@ def _attractions(views: Views, tau1: float, tau2: float) -> tuple[Tensor, Tensor
 @operators.register("dualis")
 @dataclass(frozen=True)
 class DualInvertedSoftmax:
-    """(beta1 + beta2) s_ij - log sum_b exp(beta1 p_bj) - log sum_g exp(beta2 r_gj), over beta1 + beta2.
+    """Dual inverted softmax (DualIS): the product of inverted softmaxes over a query bank and an item bank.
 
-    p: bank queries against the items, r: bank items against the items; beta = 1 / tau. The two biases weigh as their
+    (beta1 + beta2) s_ij - log sum_b exp(beta1 p_bj) - log sum_g exp(beta2 r_gj), over beta1 + beta2. p: bank queries against the items, r: bank items against the items; beta = 1 / tau. The two biases weigh as their
     betas do: with the published ones and scores of one scale, the item bank has 86 %. additive: DBSN's variant instead,
     s - tau1 log sum exp(p / tau1) - additive tau2 log sum exp(r / tau2) (0.01 there).
     """
@@ -55,7 +55,7 @@ class DualInvertedSoftmax:
 @operators.register("dualdis")
 @dataclass(frozen=True)
 class DualDynamicInvertedSoftmax:
-    """The product of two DIS factors, each gated by its own bank; an ungated factor is the raw score.
+    """Dual dynamic inverted softmax (DualDIS): two factors, each gated by its bank; an ungated one is the raw score.
 
     Stands as sign (height + logarithm), which orders as the product does and cannot overflow. The order of negative
     scores turns round where one factor is raw, and a row gated by neither bank is s squared: so it is published.
@@ -91,4 +91,4 @@ class DualDynamicInvertedSoftmax:
             sign = torch.where(one, 1.0, x.sign()) * torch.where(other, 1.0, x.sign())
             return torch.where((x.abs() < floor) & ~(one & other), 0.0, sign * (height + power))
 
-        return Fitted(TileMap(product, tuple(gates), (queries, items), slope=math.inf, scale=size))
+        return Fitted(TileMap(product, tuple(gates), (queries, items), slope=math.inf, scale=size), notes=turned_round(asked))

@@ -15,7 +15,7 @@ from nclbench.views import Views
 @operators.register("gc")
 @dataclass(frozen=True)
 class GloballyCorrected:
-    """s_ij - rank_j(i): rank_j(i) is how many test queries item j scores higher than query i.
+    """Globally corrected (GC): s_ij - rank_j(i), the number of test queries that item j scores above query i.
 
     Queries within rounding of each other share a rank. Scores above 1 are divided by their largest, since here they
     only break ties between ranks. Needs whole columns of S: they are taken in blocks of about 8 MB, never all at once.

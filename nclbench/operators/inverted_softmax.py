@@ -13,7 +13,7 @@ from nclbench.views import Views
 @operators.register("is")
 @dataclass(frozen=True)
 class InvertedSoftmax:
-    """s_ij - tau log sum_b exp(p_bj / tau), over the bank queries b (or the test queries, fit=test).
+    """Inverted softmax (IS): s_ij - tau log sum_b exp(p_bj / tau), over the queries b of the bank or the test.
 
     The published ratio exp(s_ij / tau) / sum_b exp(p_bj / tau) ranks alike and overflows; this is tau times its
     logarithm. tau: temperature, 1 / beta of the papers (auto: 1 / logit_scale, else 0.01). fit: auto | bank | test.

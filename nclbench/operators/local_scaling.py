@@ -39,7 +39,7 @@ def _fitted(row: Tensor, column: Tensor) -> Fitted:
 @operators.register("ls")
 @dataclass(frozen=True)
 class LocalScaling:
-    """exp(-d^2 / (rho_i rho_j)), d = 1 - s, rho the distance to the k-th neighbour on the other side.
+    """Local scaling (LS): exp(-d^2 / (rho_i rho_j)), d = 1 - s, rho the distance to the k-th neighbour opposite.
 
     Stands as the logarithm of sqrt(rho_i rho_j) / d, which orders alike. A query's radius comes from its own row; fit:
     an item's from the bank queries or from the test queries (kiez). Where a side has fewer than k, the last one counts.
@@ -68,9 +68,9 @@ class LocalScaling:
 @operators.register("nicdm")
 @dataclass(frozen=True)
 class ContextualDissimilarity:
-    """d / sqrt(mu_i mu_j), d = 1 - s, mu the mean distance to the k nearest on the other side; as a logarithm.
+    """Contextual dissimilarity (NICDM): d / sqrt(mu_i mu_j), d = 1 - s, mu the mean distance to the k nearest.
 
-    fit: as for `ls`.
+    The k nearest of the other side; stands as a logarithm. fit: as for `ls`.
     """
 
     source: ClassVar[str] = "Jegou et al. 2007; Schnitzer et al. 2012; kiez 0.5"

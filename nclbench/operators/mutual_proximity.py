@@ -22,7 +22,7 @@ def _proximity(x: Tensor, mean_i: Tensor, spread_i: Tensor, mean_j: Tensor, spre
 @operators.register("mp")
 @dataclass(frozen=True)
 class MutualProximity:
-    """sf((d - mu_i) / sd_i) sf((d - mu_j) / sd_j) with d = 1 - s, for normal and independent distances.
+    """Mutual proximity (MP): sf((d - mu_i) / sd_i) sf((d - mu_j) / sd_j), d = 1 - s, normal and independent.
 
     Stands as minus the logarithm of minus its logarithm, so that neither tail is lost. mu, sd: population moments of a
     query's and an item's distances to the k nearest of the other side (k=0: to all). fit: where an item's come from.

@@ -13,7 +13,7 @@ from nclbench.views import Views
 @operators.register("nnn")
 @dataclass(frozen=True)
 class NearestNeighbourNormalisation:
-    """s_ij - alpha mean of the k largest p_bj over the bank queries b.
+    """Nearest-neighbour normalisation (NNN): s_ij - alpha mean of the k largest p_bj over the bank queries b.
 
     k, alpha: the defaults are the README's advice; the package's class defaults are k=256, alpha=0.5.
     """

@@ -18,7 +18,7 @@ _TOL = 1e-4
 @operators.register("sinkhorn")
 @dataclass(frozen=True)
 class Sinkhorn:
-    """s_ij + tau b_j, with b the Sinkhorn potential of item j over the fitting queries (`nclbench.potentials`).
+    """Sinkhorn normalisation (NCL, SN): s_ij + tau b_j, with b_j the potential of item j over the fitting queries.
 
     tau: temperature in units of the scores (auto: 1 / logit_scale of the input, else 0.01). Stops when the mean of
     |p_j / target_j - 1| is at most tol, or after exactly iters iterations. start: gallery | query. fit: auto | bank |
@@ -63,7 +63,7 @@ class Sinkhorn:
 @operators.register("dbsn")
 @dataclass(frozen=True)
 class DualBankSinkhorn:
-    """s_ij + tau b_j, with b the potentials of the gallery and an item bank together, over the bank queries.
+    """Dual-bank Sinkhorn (DBSN): s_ij + tau b_j, with potentials of gallery and item bank over the bank queries.
 
     tau, tol, iters, start: as for `sinkhorn`; marginals are uniform. Published: tau=0.01,iters=10,start=query, which
     can be far from converged; the default iterates to a tolerance.
