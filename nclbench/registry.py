@@ -11,9 +11,10 @@ import re
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
+from importlib import metadata
 from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from nclbench.errors import UsageError, nearest
+from nclbench.errors import MissingError, UsageError, nearest
 
 T = TypeVar("T")
 C = TypeVar("C")
@@ -28,7 +29,8 @@ Value = bool | int | float | str
 class Registry(Generic[T]):
     """The classes of one kind, found by importing every module of one package the first time a name is asked for.
 
-    package: where they live, so that adding one is adding a file. aliases: names accepted on input only.
+    package: where they live, so that adding one is adding a file; installed packages add theirs by an entry point of a
+    group with that name. aliases: names accepted on input only.
     """
 
     def __init__(self, kind: str, package: str, aliases: Mapping[str, str] | None = None) -> None:
@@ -83,6 +85,12 @@ class Registry(Generic[T]):
             package = importlib.import_module(self.package)
             for module in pkgutil.iter_modules(package.__path__):
                 importlib.import_module(f"{self.package}.{module.name}")
+            for point in metadata.entry_points(group=self.package):
+                try:
+                    point.load()
+                except Exception as error:
+                    reason = f"{type(error).__name__}: {error}"
+                    raise MissingError(f"{self.kind} {point.name!r} of {point.value} cannot be loaded ({reason})") from error
 
 
 def show(thing: Any) -> str:

@@ -19,8 +19,8 @@ class DisSim:
     """DisSim, centring: minus half of |q - g|^2 - |q - c(q)|^2 - |g - c(g)|^2, up to a number a query.
 
     kind=global: c is the mean of the gallery, and the bias of g is -<g, c>. kind=local: c(g) is the mean of the k items
-    nearest to g, itself included, and the bias is |g - c(g)|^2 / 2 - |g|^2 / 2; items that tie for the last places share
-    them. Looks at the gallery only.
+    nearest to g, itself included, and the bias is |g - c(g)|^2 / 2 - |g|^2 / 2; items that tie for the last places
+    share them. Looks at the gallery only.
     """
 
     source: ClassVar[str] = "Hara et al. 2016; hub-toolbox 2.5 (a gallery item is its own neighbour)"

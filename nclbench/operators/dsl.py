@@ -22,10 +22,11 @@ _SMALL = 2.0**-30
 class DualSoftmax:
     """Dual softmax (DSL): s_ij softmax_i(s_ij / tau), over the queries i.
 
-    Stands as sign (height + s + tau log |s| - tau log sum_i exp(s_ij / tau)). That orders as the product does and cannot overflow; the order of negative scores turns round, as published. tau:
-    EMCL-Net and CLIP-ViP 0.01 on cosines, CAMoE 1 on logits (1000 in training). fit: over the test queries, as
-    published, or over a bank. over=items: the softmax runs over the items of a query instead, which is what CLIP-ViP's
-    v2t does by reading its t2v matrix (its ranking is the raw one for positive scores).
+    Stands as sign (height + s + tau log |s| - tau log sum_i exp(s_ij / tau)). That orders as the product does and
+    cannot overflow; the order of negative scores turns round, as published. tau: EMCL-Net and CLIP-ViP 0.01 on cosines,
+    CAMoE 1 on logits (1000 in training). fit: over the test queries, as published, or over a bank. over=items: the
+    softmax runs over the items of a query instead, which is what CLIP-ViP's v2t does by reading its t2v matrix (its
+    ranking is the raw one for positive scores).
     """
 
     source: ClassVar[str] = "Cheng et al. 2021 (CAMoE); code of EMCL-Net and CLIP-ViP"

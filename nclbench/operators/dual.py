@@ -28,9 +28,10 @@ def _attractions(views: Views, tau1: float, tau2: float) -> tuple[Tensor, Tensor
 class DualInvertedSoftmax:
     """Dual inverted softmax (DualIS): the product of inverted softmaxes over a query bank and an item bank.
 
-    (beta1 + beta2) s_ij - log sum_b exp(beta1 p_bj) - log sum_g exp(beta2 r_gj), over beta1 + beta2. p: bank queries against the items, r: bank items against the items; beta = 1 / tau. The two biases weigh as their
-    betas do: with the published ones and scores of one scale, the item bank has 86 %. additive: DBSN's variant instead,
-    s - tau1 log sum exp(p / tau1) - additive tau2 log sum exp(r / tau2) (0.01 there).
+    (beta1 + beta2) s_ij - log sum_b exp(beta1 p_bj) - log sum_g exp(beta2 r_gj), over beta1 + beta2. p: bank queries
+    against the items, r: bank items against the items; beta = 1 / tau. The two biases weigh as their betas do: with the
+    published ones and scores of one scale, the item bank has 86 %. additive: DBSN's variant instead, s - tau1 log sum
+    exp(p / tau1) - additive tau2 log sum exp(r / tau2) (0.01 there).
     """
 
     source: ClassVar[str] = "Wang et al. 2023 (DBNorm); additive: DBSN's code (ACM MM 2025)"

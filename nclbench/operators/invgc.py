@@ -19,9 +19,9 @@ _CHUNK = 1024
 class InverseGraphConvolution:
     """Inverse graph convolution (InvGC): items move away from their neighbours in both banks.
 
-    v - (r / N) sum_b (<v, b> - m) b, of length one again, for each bank; then their mean. m: the mean of all <v, b>. local (the authors' default): only the int(pool N) bank vectors nearest to v, at least
-    one, with weight r over their number and without m. r_gallery, r_query: strengths; the paper tunes them and names no
-    default. Queries stay.
+    v - (r / N) sum_b (<v, b> - m) b, of length one again, for each bank; then their mean. m: the mean of all <v, b>.
+    local (the authors' default): only the int(pool N) bank vectors nearest to v, at least one, with weight r over their
+    number and without m. r_gallery, r_query: strengths; the paper tunes them and names no default. Queries stay.
     """
 
     source: ClassVar[str] = "Jian & Wang 2023 (InvGC), LocalAdj"
