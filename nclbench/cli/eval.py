@@ -92,7 +92,7 @@ def evaluate(
             )
             for path in [*emb, *(path for _, path in parts)]
         ]
-        problems = [_prepared(problem, dataset, scorer, strict) for problem in loaded]
+        problems = [_prepared(problem, dataset, scorer, strict) for problem in _told_apart(loaded)]
         if parts:
             weighed = zip((weight for weight, _ in parts), problems[len(emb) :], strict=True)
             problems = [*problems[: len(emb)], fusion(list(weighed), fuse_each or "")]
@@ -131,6 +131,25 @@ def _understood(metrics: list[str] | None, specs: list[str], direction: str, tie
     for spec in specs:
         parse_chain(spec)
     return found
+
+
+def _told_apart(problems: "list[Problem]") -> "list[Problem]":
+    """Models of one name are called by the folder that they are in too, and by their number if that is the same."""
+    from collections import Counter
+    from dataclasses import replace
+    from pathlib import Path
+
+    def doubled(problem: "Problem") -> bool:
+        return names[problem.dataset, problem.split, problem.model] > 1
+
+    for number in (0, 1):
+        names = Counter((each.dataset, each.split, each.model) for each in problems)
+        folders = [Path(each.inputs[0].path).resolve().parent.name if each.inputs else "" for each in problems]
+        labels = [f"{each.model} ({at + 1})" if number else f"{folders[at]}/{each.model}" for at, each in enumerate(problems)]
+        problems = [
+            replace(each, model=label) if doubled(each) else each for each, label in zip(problems, labels, strict=True)
+        ]
+    return problems
 
 
 def _prepared(problem: "Problem", dataset: str | None, scorer: str | None, strict: bool) -> "Problem":
