@@ -244,7 +244,8 @@ def test_lists(kind: str) -> None:
     entries = json.loads(run("list", kind, "--json").stdout)
     assert entries
     for entry in entries:
-        assert set(entry) == {"name", "params", "source", "needs", "summary"}
+        assert set(entry) - {"fits_on", "assumes"} == {"name", "params", "source", "needs", "summary"}
+        assert ("fits_on" in entry) == (kind == "operators")
         assert entry["summary"]
     assert all(entry["name"] in run("list", kind).stdout for entry in entries)
     rows = list(csv.DictReader(io.StringIO(run("list", kind, "-f", "csv").stdout)))

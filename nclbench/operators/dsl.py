@@ -34,6 +34,7 @@ class DualSoftmax:
     needs: ClassVar[tuple[str, ...]] = ()
     fits_on: ClassVar[str] = "query bank, else test queries"
     assumes: ClassVar[str] = "positive scores, one to one"
+    unserved: ClassVar[str] = "a product: a score is multiplied by a share that depends on it, so what an item gains differs from query to query"
 
     tau: float | None = None
     fit: str = "auto"
