@@ -156,6 +156,7 @@ def _run(
         fitted_on=views.fitted_on if row.available else "nothing",
         transductive=views.transductive and row.available,
         unavailable=row.first.unavailable,
+        bank_sizes=views.bank_sizes if row.available else {},
     )
     values: dict[str, Value] = {}
     tied: dict[str, int] = {}

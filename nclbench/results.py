@@ -34,7 +34,7 @@ class Applied:
     """The operator of a run. spec: canonical, without defaults; params: everything resolved.
 
     fitted_on: nothing | test-queries | query-bank | item-bank | ...; transductive: it saw the test queries together.
-    unavailable: why there is no number, None otherwise.
+    bank_sizes: rows of each bank in fitted_on. unavailable: why there is no number, None otherwise.
     """
 
     spec: str
@@ -43,6 +43,13 @@ class Applied:
     fitted_on: str = "nothing"
     transductive: bool = False
     unavailable: str | None = None
+    bank_sizes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def seen(self) -> str:
+        """`query-bank(1500)`: what it was fitted on, with sizes."""
+        sizes = self.bank_sizes
+        return "+".join(f"{name}({sizes[name]})" if name in sizes else name for name in self.fitted_on.split("+"))
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def signature(
         f"g:{shape[1]}",
         f"scorer:{scorer}",
         f"op:{operator.name}({params})" if params else f"op:{operator.name}",
-        f"fit:{operator.fitted_on}",
+        f"fit:{operator.seen}",
         f"transductive:{'yes' if operator.transductive else 'no'}",
     ]
     parts += ["oracle:yes"] if oracle else []

@@ -184,6 +184,12 @@ class Views:
         return any(rows == "queries" and across for rows, _, across in self.looked | self.bases.looked)
 
     @property
+    def bank_sizes(self) -> dict[str, int]:
+        """Rows of the banks that are named in `fitted_on`."""
+        found = {"query-bank": self.problem.query_bank, "item-bank": self.problem.item_bank}
+        return {name: len(side) for name, side in found.items() if side is not None and name in self.fitted_on.split("+")}
+
+    @property
     def fitted_on(self) -> str:
         """What an operator learnt from several rows of; a query's own row is no fitting."""
         across = [(rows, columns.split("+")) for rows, columns, across in self.looked | self.bases.looked if across]

@@ -6,8 +6,9 @@ import factories
 import numpy as np
 import pytest
 
-from nclbench import Embeddings, Problem, Relevance, evaluate
+from nclbench import Embeddings, Problem, Relevance, Results, evaluate
 from nclbench.errors import ConvergenceError, UsageError
+from nclbench.report import render
 
 
 def fields(signature: str) -> dict[str, str]:
@@ -43,6 +44,18 @@ def test_parameters_are_those_that_were_used() -> None:
     assert "op:sinkhorn(tau=0.123456789,iters=4)" in both[1].signature
     (run,) = evaluate(factories.hubs(), "is", metrics="R@1", direction="t2v", reference=False).runs
     assert run.operator.params["fit"] == "test"
+
+
+def test_bank_sizes_stand_in_result_signature_and_table() -> None:
+    results = evaluate(factories.with_banks(rows=(83, 71)), ["is", "dbsn:tau=0.1", "is:fit=test"], metrics="R@1")
+    found = {(run.direction, run.operator.spec): run for run in results.runs}
+    assert found["t2v", "is"].operator.bank_sizes == {"query-bank": 83}
+    assert found["v2t", "is"].operator.bank_sizes == {"item-bank": 71}
+    assert found["t2v", "dbsn:tau=0.1"].operator.bank_sizes == {"query-bank": 83, "item-bank": 71}
+    assert found["t2v", "is:fit=test"].operator.bank_sizes == {} == found["t2v", "none"].operator.bank_sizes
+    assert "|fit:query-bank(83)|" in found["t2v", "is"].signature
+    assert "item-bank(71)+query-bank(83)" in render(results, "md")
+    assert Results.from_json(results.to_json()).runs == results.runs
 
 
 def test_a_fixed_number_of_iterations_is_no_failure() -> None:

@@ -114,7 +114,7 @@ def _row(run: Run, metrics: Sequence[str], decimals: int) -> Row:
         direction=printable(run.direction),
         protocol=printable(run.protocol),
         spec=printable(operator.spec),
-        fitted_on=printable(operator.fitted_on),
+        fitted_on=printable(operator.seen),
         standing=standing,
         unavailable=printable(operator.unavailable or ""),
         remark=printable("; ".join(_remarks(run, metrics, decimals))),

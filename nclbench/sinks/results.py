@@ -173,6 +173,8 @@ def _expected(results: Results) -> Iterator[tuple[str, Any, tuple[type, ...]]]:
         for name in ("spec", "name", "fitted_on"):
             yield f"operator {name}", getattr(run.operator, name), (str,)
         yield "operator params", run.operator.params, (dict,)
+        yield "bank sizes", run.operator.bank_sizes, (dict,)
+        yield from ((f"size of {name}", size, (int,)) for name, size in run.operator.bank_sizes.items())
         yield "transductive", run.operator.transductive, (bool,)
         yield "unavailable", run.operator.unavailable, (str, type(None))
         for name, value in run.metrics.items():
