@@ -178,10 +178,16 @@ class Views:
         side = self.side(role)
         return None if side is None or side.weight is None else self.plan.put(side.weight, SUMS)
 
+    def loaded(self, fitted_on: str) -> None:
+        """Notes what something read from a file was learnt from, as the file says: `query-bank`, `test-queries`, …"""
+        names = (name if name.startswith("file(") else f"file({name})" for name in fitted_on.split("+"))
+        self.looked |= {(name, "items", True) for name in names}
+
     @property
     def transductive(self) -> bool:
         """Whether something was learnt from several test queries together."""
-        return any(rows == "queries" and across for rows, _, across in self.looked | self.bases.looked)
+        test = ("queries", "file(test-queries)")
+        return any(rows in test and across for rows, _, across in self.looked | self.bases.looked)
 
     @property
     def bank_sizes(self) -> dict[str, int]:
@@ -197,7 +203,7 @@ class Views:
         banks = ("item-bank", "query-bank") if self.reverse else ("query-bank", "item-bank")
         asked = f"test-folds({self.folds})" if self.folds else banks[0]
         names = {"queries": "test-queries", "items": "gallery", "query_bank": asked, "item_bank": banks[1]}
-        return "+".join(sorted(names[name] for name in found)) or "nothing"
+        return "+".join(sorted(names.get(name, name) for name in found)) or "nothing"
 
 
 @dataclass(frozen=True, eq=False)

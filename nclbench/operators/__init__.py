@@ -36,7 +36,8 @@ class Fitted:
 class Operator(Protocol):
     """source: the paper. needs: banks without which it cannot run. fits_on: what it looks at, its assumption class.
 
-    assumes (optional): what the formula takes for granted: "one to one", "positive scores".
+    assumes (optional): what the formula takes for granted: "one to one", "positive scores". unserved (optional): why it
+    cannot be served by an index.
     """
 
     name: ClassVar[str]
@@ -50,9 +51,13 @@ class Operator(Protocol):
 operators: Registry[Operator] = Registry("operator", __name__, aliases={"ncl": "sinkhorn", "qbnorm": "dis"})
 
 
+# between two names: not the one of 1e+5, nor one inside a quoted text
+_PLUS = re.compile(r'\+(?=\s*[a-z])(?=(?:[^"]*"[^"]*")*[^"]*\Z)')
+
+
 def parse_chain(spec: str) -> tuple[Any, Operator]:
     """`dot+sinkhorn:tau=1` -> (scorer, operator), `sinkhorn` -> (None, operator), `dot` -> (scorer, raw)."""
-    parts = [part.strip() for part in re.split(r"\+(?=\s*[a-z])", spec)]
+    parts = [part.strip() for part in _PLUS.split(spec)]
     scorer = None
     if parts[0].partition(":")[0].strip() in scorers.names():
         scorer = scorers.parse(parts.pop(0))

@@ -34,7 +34,7 @@ class DynamicInvertedSoftmax:
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
     fits_on: ClassVar[str] = "query bank, else test queries"
-    unserved: ClassVar[str] = "a gate: the bias counts only for queries whose best item is a suspected hub, so every query is ranked twice"
+    unserved: ClassVar[str] = "its bias counts only for queries whose best item is a suspected hub"
 
     tau: float | None = None
     k: int = 1

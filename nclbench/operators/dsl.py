@@ -34,7 +34,7 @@ class DualSoftmax:
     needs: ClassVar[tuple[str, ...]] = ()
     fits_on: ClassVar[str] = "query bank, else test queries"
     assumes: ClassVar[str] = "positive scores, one to one"
-    unserved: ClassVar[str] = "a product: a score is multiplied by a share that depends on it, so what an item gains differs from query to query"
+    unserved: ClassVar[str] = "it multiplies, so what an item gains depends on the score itself"
 
     tau: float | None = None
     fit: str = "auto"

@@ -67,7 +67,7 @@ class DualDynamicInvertedSoftmax:
     needs: ClassVar[tuple[str, ...]] = ("query_bank", "item_bank")
     fits_on: ClassVar[str] = "query bank and item bank"
     assumes: ClassVar[str] = "positive scores"
-    unserved: ClassVar[str] = "two gates: its factors count only for queries whose best item is a suspected hub, so every query is ranked twice"
+    unserved: ClassVar[str] = "its factors count only for queries whose best item is a suspected hub"
 
     tau1: float = 1.99
     tau2: float = 1 / 3

@@ -26,7 +26,7 @@ class GloballyCorrected:
     needs: ClassVar[tuple[str, ...]] = ()
     fits_on: ClassVar[str] = "test queries"
     assumes: ClassVar[str] = "one to one"
-    unserved: ClassVar[str] = "ranks: an item looks at its whole column of test queries, so no single query can be scored alone"
+    unserved: ClassVar[str] = "it ranks all test queries for an item, so no query can be scored alone"
 
     def learn(self, views: Views) -> Fitted:
         asked = views.watched("queries", "items")

@@ -49,7 +49,7 @@ class LocalScaling:
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
     fits_on: ClassVar[str] = "query bank, else test queries"
-    unserved: ClassVar[str] = "a quotient: distances are divided by the item's radius, so what an item gains differs from query to query"
+    unserved: ClassVar[str] = "it divides a distance by the item's radius, so what an item gains depends on the score"
 
     k: int = 10
     fit: str = "auto"
@@ -78,7 +78,7 @@ class ContextualDissimilarity:
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
     fits_on: ClassVar[str] = "query bank, else test queries"
-    unserved: ClassVar[str] = "a quotient: distances are divided by the item's radius, so what an item gains differs from query to query"
+    unserved: ClassVar[str] = "it divides a distance by the item's radius, so what an item gains depends on the score"
 
     k: int = 10
     fit: str = "auto"

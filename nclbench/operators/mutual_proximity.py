@@ -33,7 +33,7 @@ class MutualProximity:
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
     fits_on: ClassVar[str] = "query bank, else test queries"
-    unserved: ClassVar[str] = "a product of two probabilities, one of the query's own moments: what an item gains differs from query to query"
+    unserved: ClassVar[str] = "it multiplies two probabilities, so what an item gains depends on the score and the query"
 
     kind: str = "gaussian"
     k: int = 0
