@@ -94,6 +94,7 @@ def vectors(fit: Fit) -> Problem:
         scores={},
         scorer="dot",
         model=_model(fit),
+        fitted_on=_fitted_on(fit),
     )
 
 
@@ -115,6 +116,7 @@ def scored(fit: Fit, matrix: Floats) -> Problem:
         each="",
         logit_scale=None,
         model=_model(fit),
+        fitted_on=_fitted_on(fit),
     )
 
 
@@ -214,8 +216,12 @@ def write_biases(fit: Fit, name: str | Path, more: Mapping[str, Any] | None = No
 
 
 def _model(fit: Fit) -> str:
+    return f"{fit.spec} of {fit.views.problem.model}"
+
+
+def _fitted_on(fit: Fit) -> str:
     """What has seen the test queries must say so wherever its rows are shown as plain scores."""
-    return f"{fit.spec} (fitted on {fit.views.fitted_on}) of {fit.views.problem.model}"
+    return "" if fit.views.fitted_on == "nothing" else fit.views.fitted_on
 
 
 def _fitted(fit: Fit) -> Fitted:

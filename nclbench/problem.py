@@ -99,6 +99,7 @@ class Problem:
     of roles (`("queries", "items")` is the test matrix (N, M); `("query_bank", "items")` a bank's (B, M)).
     parts: weighted problems of the same rows whose scores are added, each first put through the operator `each`.
     relevance is None where nothing is labelled. logit_scale is linear (100 for CLIP), None where unknown.
+    fitted_on: what the scores themselves were adjusted with, as a file that nclbench wrote says; '' for a model's own.
     notes are what the loader found worth saying.
     """
 
@@ -116,6 +117,7 @@ class Problem:
     split: str = "test"
     model: str = "unnamed"
     direction: str = "t2v"
+    fitted_on: str = ""
     inputs: tuple[Input, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -91,6 +91,11 @@ class Bases:
 
 _MIRROR = {"queries": "items", "items": "queries", "query_bank": "item_bank", "item_bank": "query_bank"}
 
+def _of_file(fitted_on: str) -> set[tuple[str, str, bool]]:
+    names = (name if name.startswith("file(") else f"file({name})" for name in fitted_on.split("+") if name)
+    return {(name, "items", True) for name in names}
+
+
 _A = {"query_bank": "a query bank", "item_bank": "an item bank"}
 
 
@@ -180,14 +185,18 @@ class Views:
 
     def loaded(self, fitted_on: str) -> None:
         """Notes what something read from a file was learnt from, as the file says: `query-bank`, `test-queries`, …"""
-        names = (name if name.startswith("file(") else f"file({name})" for name in fitted_on.split("+"))
-        self.looked |= {(name, "items", True) for name in names}
+        self.looked |= _of_file(fitted_on)
+
+    @property
+    def seen(self) -> set[tuple[str, str, bool]]:
+        """What this operator looked at, and what the scores that it was given had been adjusted with."""
+        return self.looked | self.bases.looked | _of_file(self.problem.fitted_on)
 
     @property
     def transductive(self) -> bool:
         """Whether something was learnt from several test queries together."""
         test = ("queries", "file(test-queries)")
-        return any(rows in test and across for rows, _, across in self.looked | self.bases.looked)
+        return any(rows in test and across for rows, _, across in self.seen)
 
     @property
     def bank_sizes(self) -> dict[str, int]:
@@ -198,7 +207,7 @@ class Views:
     @property
     def fitted_on(self) -> str:
         """What an operator learnt from several rows of; a query's own row is no fitting."""
-        across = [(rows, columns.split("+")) for rows, columns, across in self.looked | self.bases.looked if across]
+        across = [(rows, columns.split("+")) for rows, columns, across in self.seen if across]
         found = {rows for rows, _ in across} | {name for _, names in across for name in names if name != "items"}
         banks = ("item-bank", "query-bank") if self.reverse else ("query-bank", "item-bank")
         asked = f"test-folds({self.folds})" if self.folds else banks[0]

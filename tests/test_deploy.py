@@ -164,7 +164,8 @@ def test_what_is_written_is_evaluated_as_the_operator(kind: str, name: str, dire
     assert found[0].scorer == {"vectors": "dot", "scores": "stored"}[kind]
     if name != "s.npy":
         assert read.queries.ids == plain.queries.ids and read.items.ids == plain.items.ids
-        assert "sinkhorn:tau=0.1 (fitted on test-queries)" in found[0].model
+        assert "sinkhorn:tau=0.1" in found[0].model
+        assert found[0].operator.transductive and found[0].operator.fitted_on == "file(test-queries)"
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["plain.h5", name.rstrip("/")])
 
 

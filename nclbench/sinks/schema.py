@@ -49,6 +49,8 @@ def flatten(problem: Problem) -> tuple[dict[str, Array], dict[str, Scalar]]:
         "similarity": problem.scorer,
         "labelled": problem.relevance is not None,
     }
+    if problem.fitted_on:
+        attributes["fitted_on"] = problem.fitted_on
     if problem.logit_scale is not None:
         attributes["logit_scale"] = problem.logit_scale
     return arrays, attributes

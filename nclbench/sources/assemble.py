@@ -56,6 +56,7 @@ def assemble(reading: Reading, shelf: Shelf, no_labels: bool = False) -> Problem
         dataset=str(reading.attributes.get("dataset") or _dataset(queries, items)),
         split=reading.split,
         model=str(reading.attributes.get("model", stem)),
+        fitted_on=printable(reading.attributes.get("fitted_on", "")),
         inputs=inputs_of(fields, loaded, shelf),
         notes=tuple(notes),
     )

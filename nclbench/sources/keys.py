@@ -20,7 +20,16 @@ QUERY_SETS = ("query", "text")
 ITEM_SETS = ("item", "video", "image", "audio", "frame")
 FIELDS = ("embeddings", "ids", "item_ids", "item_index", "captions", "titles", "weight", "mask")
 RELEVANCE = ("query_ids", "item_ids", "grade")
-ATTRIBUTES = ("dataset", "split", "model", "similarity", "logit_scale", "captions_per_item", "labelled")
+ATTRIBUTES = (
+    "dataset",
+    "split",
+    "model",
+    "similarity",
+    "logit_scale",
+    "captions_per_item",
+    "labelled",
+    "fitted_on",
+)
 _SINGULAR = {"embedding": "embeddings", "id": "ids", "item_id": "item_ids", "caption": "captions", "title": "titles"}
 _PAIR = {"query_id": "query_ids", "item_id": "item_ids"}
 
