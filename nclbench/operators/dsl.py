@@ -15,6 +15,7 @@ from nclbench.temperature import choose_tau
 from nclbench.views import Views
 
 _SMALL = 2.0**-30
+_LEAST = 1e-100  # of scores that are all zero
 
 
 @operators.register("dsl")
@@ -53,7 +54,7 @@ class DualSoftmax:
         notes += turned_round(asked)
         (total,) = scores.reduce(LogSumExp(1 / tau))
         total = tau * total
-        largest = asked.view.base.largest
+        largest = max(asked.view.base.largest, _LEAST)
         floor = _SMALL * largest
         size = largest + float(total.abs().max())
         height = size + tau * (abs(math.log(floor)) + abs(math.log(largest)))

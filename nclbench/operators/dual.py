@@ -14,6 +14,7 @@ from nclbench.reducers import LogSumExp
 from nclbench.views import Views
 
 _SMALL = 2.0**-30
+_LEAST = 1e-100  # of scores that are all zero
 
 
 def _attractions(views: Views, tau1: float, tau2: float) -> tuple[Tensor, Tensor]:
@@ -82,7 +83,7 @@ class DualDynamicInvertedSoftmax:
         queries, items = _attractions(views, self.tau1, self.tau2)
         asked = views.watched("queries", "items")
         gates = [led(asked, leading(views.needing(bank, "items"), self.k)) for bank in ("query_bank", "item_bank")]
-        largest = asked.view.base.largest
+        largest = max(asked.view.base.largest, _LEAST)
         floor = _SMALL * largest
         size = (beta1 + beta2) * largest + float(queries.abs().max() + items.abs().max())
         height = size + 2 * abs(math.log(floor)) + abs(math.log(largest))

@@ -12,6 +12,7 @@ from nclbench.plan import SCORES, SUMS
 from nclbench.views import Views
 
 _CHUNK = 1024
+_NOTHING = 1e-6
 
 
 @operators.register("invgc")
@@ -46,7 +47,16 @@ class InverseGraphConvolution:
         items = views.vectors("items")
         sides = [("item_bank", self.r_gallery), ("query_bank", self.r_query)]
         total = sum(self._away(items, views.vectors(bank, (bank, "items")), r) for bank, r in sides)
-        return Fitted(None, moved=_unit(torch.as_tensor(total)).to(SCORES))
+        moved = _unit(torch.as_tensor(total))
+        lost = (~moved.any(1)).nonzero()[:, 0]
+        if len(lost):
+            side = views.side("items")
+            assert side is not None
+            raise NotAvailable(
+                f"{len(lost)} items are moved onto nothing, the first is {side.ids[int(lost[0])]}; "
+                "the bank holds them, or the strengths are too large"
+            )
+        return Fitted(None, moved=moved.to(SCORES))
 
     def _away(self, items: Tensor, bank: Tensor, r: float) -> Tensor:
         out = torch.empty(items.shape, dtype=SUMS, device=items.device)
@@ -67,4 +77,6 @@ class InverseGraphConvolution:
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    return vectors / vectors.square().sum(1, keepdim=True).sqrt()
+    """Of length one; what is left of an item that is taken off itself is rounding, and stays nothing."""
+    length = vectors.square().sum(1, keepdim=True).sqrt()
+    return torch.where(length < _NOTHING, 0.0, vectors / length.clamp(min=_NOTHING))

@@ -53,7 +53,7 @@ class MutualProximity:
         asked = views.watched("queries", "items")
         column = self._moments(views.fitting(self.fit).reversed())
         row = self._moments(asked)
-        least = 1e-7 * asked.view.base.largest
+        least = 1e-7 * max(asked.view.base.largest, 1e-100)
         rows, columns = ((mean, spread.clamp(min=least)) for mean, spread in (row, column))
         return Fitted(TileMap(_proximity, rows, columns, slope=math.inf, scale=8.0))
 
