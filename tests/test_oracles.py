@@ -104,7 +104,6 @@ def gensim_order(problem: Problem) -> Matrix:
     """(N, M) items of every query from best to worst, as gensim translates words; queries are words, W is the identity."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        pytest.importorskip("gensim", reason="gensim is not installed; it is in the test extra")
         from gensim.models.keyedvectors import KeyedVectors
         from gensim.models.translation_matrix import TranslationMatrix
 
