@@ -14,7 +14,7 @@ import nclbench
 HOUSE = Path(nclbench.__file__).parent
 FLOORS = {
     "0": "errors",
-    "1": "plan registry files",
+    "1": "plan registry files grids",
     "2": "problem results temperature maps",
     "2b": "fusion",
     "3": "bases similarity reducers counting scorers/",
@@ -27,6 +27,7 @@ FLOORS = {
     "6b": "instances",
     "7": "evaluation deploy",
     "8": "report/ sources/ sinks/",
+    "8b": "sweep/",
     "9": "cli/",
     "10": "__init__ __main__",
 }

@@ -18,6 +18,7 @@ from nclbench.cli.inspect import inspect
 from nclbench.cli.list import names
 from nclbench.cli.normalize import normalize
 from nclbench.cli.options import SETTINGS
+from nclbench.cli.sweep import sweep
 from nclbench.cli.table import table
 from nclbench.files import printable
 
@@ -51,6 +52,7 @@ def _root(
 app.command("demo", context_settings=SETTINGS)(demo)
 app.command("eval", context_settings=SETTINGS)(evaluate)
 app.command("normalize", context_settings=SETTINGS)(normalize)
+app.command("sweep", context_settings=SETTINGS)(sweep)
 app.command("inspect", context_settings=SETTINGS)(inspect)
 app.command("convert", context_settings=SETTINGS)(convert)
 app.command("table", context_settings=SETTINGS)(table)

@@ -9,7 +9,10 @@ from nclbench.cli.progress import Progress
 from nclbench.errors import InputError, UsageError, nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nclbench.problem import Problem
+    from nclbench.results import Results
 
 
 def evaluate(
@@ -17,6 +20,7 @@ def evaluate(
     fuse: options.Fuse = None,
     fuse_each: options.FuseEach = None,
     normalize: options.Normalize = None,
+    tuned: options.From = None,
     metric: options.Metric = None,
     direction: options.Direction = "both",
     ties: options.Ties = "expected",
@@ -50,7 +54,7 @@ def evaluate(
     output.choose_format(format, json, out)
     if metric and no_labels:
         raise UsageError("--metric needs labels, and --no-labels says that there are none; leave one of them out")
-    if no_reference and not normalize:
+    if no_reference and not normalize and not tuned:
         raise UsageError("nothing to evaluate: --no-reference leaves the raw row out; add --normalize SPEC")
     parts, folds, emb = options.weights(fuse), options.folds(bank), emb or []
     if not emb and not parts:
@@ -63,16 +67,16 @@ def evaluate(
         output=out,
         out_dir=out_dir,
         saves=output.saves(out),
-        inputs=[*emb, *(path for _, path in parts), bank, captions],
+        inputs=[*emb, *(path for _, path in parts), bank, captions, tuned],
         mapping=mapping,
         config=config,
     )
     sources = options.pairs(mapping, "--map")
     metric = _understood(metric, [*(normalize or []), *filter(None, [fuse_each])], direction, ties)
+    run = _runner(tuned)
 
     from dataclasses import replace
 
-    from nclbench.evaluation import evaluate as run
     from nclbench.fusion import fuse as fusion
     from nclbench.plan import choose
     from nclbench.results import Results
@@ -116,6 +120,18 @@ def evaluate(
     output.deliver(results, format=format, json=json, output=out, out_dir=out_dir, metrics=metric, quiet=quiet)
 
 
+def _runner(tuned: str | None) -> "Callable[..., Results]":
+    """What evaluates a problem: with the rows that a sweep chose, if there are any."""
+    if tuned is not None:
+        from nclbench.sweep.chosen import read
+
+        targets.named("--from", tuned)
+        return read(tuned).evaluate
+    from nclbench.evaluation import evaluate as run
+
+    return run
+
+
 def _understood(metrics: list[str] | None, specs: list[str], direction: str, ties: str) -> list[str] | None:
     """The canonical names of the metrics. Words that mean nothing fail before anything is read."""
     from nclbench.metrics import check_ties, parse
@@ -126,9 +142,11 @@ def _understood(metrics: list[str] | None, specs: list[str], direction: str, tie
 
     if direction not in DIRECTIONS:
         raise UsageError(f"unknown direction {direction!r}{nearest(direction, DIRECTIONS)}")
+    from nclbench.grids import refuse
     from nclbench.operators import parse_chain
 
     for spec in specs:
+        refuse(spec)
         parse_chain(spec)
     return found
 

@@ -81,6 +81,15 @@ Normalize = Annotated[
         help="An operator, e.g. sinkhorn:tau=0.01; repeat. All: `nclbench list operators`.",
     ),
 ]
+From = Annotated[
+    str | None,
+    _option(
+        "--from",
+        metavar="SWEEP.json",
+        envvar="NCLBENCH_FROM",
+        help="Adds what `nclbench sweep -o` chose, each direction its own, as rows.",
+    ),
+]
 Metric = Annotated[
     list[str] | None, _option("--metric", "-m", metavar="NAME", help="A metric such as R@1 or nDCG@10; repeat.")
 ]
