@@ -144,7 +144,8 @@ def _value(text: str, spec: str, kind: str) -> Value:
     except ValueError:
         if _WORD.match(text):
             return text
-        raise UsageError(f"cannot read {text!r} in {kind} {spec!r}; quote it as \"…\"") from None
+        hint = "a grid is for `nclbench sweep`" if "|" in text or ".." in text else 'quote it as "…"'
+        raise UsageError(f"cannot read {text!r} in {kind} {spec!r}; {hint}") from None
     if number != number or number in (float("inf"), float("-inf")):
         raise UsageError(f"{text} in {kind} {spec!r} is not a finite number")
     return int(text) if _INTEGER.match(text) else number

@@ -4,18 +4,32 @@ Formulas are written as published, with exp in extended precision. S (N, M): tes
 items; R (G, M): item bank against items; Q (B, G): query bank against item bank.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import erfc
 
 import factories
 import numpy as np
 import pytest
+import torch
 from factories import arrays, embeddings, of_vectors
 from test_golden import Matrix, adjusted, discordant, same_rows, unit
 
 from nclbench import evaluate
 from nclbench.errors import NotAvailable
+from nclbench.operators import operators
+from nclbench.plan import Plan
 from nclbench.problem import Problem, Relevance
+from nclbench.views import Bases, Views
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Small problems are slow on many threads when the machine is busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
 
 SIZES = {
     "wide": {"queries": 17, "items": 26, "query_bank": 31, "item_bank": 22},
@@ -212,6 +226,13 @@ ORDERED: dict[str, Callable[[Matrix, Matrix], Matrix]] = {
 }
 
 
+VALUES: dict[str, Callable[[Matrix], Matrix]] = {  # back from the stand-in to the formula
+    "ls:k=3": lambda x: np.exp(-np.exp(-2 * x)),
+    "ls:k=1000": lambda x: np.exp(-np.exp(-2 * x)),
+    "nicdm:k=3": lambda x: -np.exp(-x),
+}
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", SIZES)
@@ -223,6 +244,8 @@ def test_formulas_with_a_stand_in_order_alike(size: str, kind: str, reverse: boo
             ours = adjusted(problem, f"{spec}{',' if ':' in spec else ':'}fit={fit}", reverse)
             wrong, compared = discordant(ours, formula(S, banked(S, P, fit)), 1e-11)
             assert wrong == 0 and compared > (0.5 if kind == "tied" else 0.95), (spec, fit)
+            if spec in VALUES:
+                np.testing.assert_allclose(VALUES[spec](ours), formula(S, banked(S, P, fit)).astype(float), rtol=1e-9, atol=2e-5)
     rank = (S[None] > S[:, None]).sum(1)  # (N, M) how many queries the item scores above this one
     ours = adjusted(problem, "gc", reverse)
     np.testing.assert_allclose(ours, (S - rank).astype(float), rtol=0, atol=1e-12)
@@ -427,6 +450,23 @@ def test_operators_that_are_one_in_the_limit(size: str, reverse: bool) -> None:
     half = adjusted(problem, "csls:k=5,fit=bank", reverse) / 2
     same_rows(half, adjusted(problem, "nnn:k=5,alpha=0.5", reverse), 1e-12)
     np.testing.assert_array_equal(adjusted(problem, "dis:k=0", reverse), S.astype(float))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_an_item_bias_added_to_raw_scores_orders_as_the_operator(reverse: bool) -> None:
+    problem = drawn("wide", "cosines")
+    plain = adjusted(problem, "none", reverse)
+    biased = set()
+    for spec in SPECS:
+        try:
+            fitted = operators.parse(spec).learn(Views(Bases(problem, Plan()), reverse))
+        except NotAvailable:
+            continue
+        if fitted.map is not None and fitted.map.bias_values is not None:
+            biased.add(spec.partition(":")[0])
+            wrong, compared = discordant(plain + fitted.map.bias_values, adjusted(problem, spec, reverse), 1e-11)
+            assert wrong == 0 and compared > 0.99, spec
+    assert biased == {"is", "sinkhorn", "dbsn", "csls", "nnn", "dn", "dualis", "dissim"}
 
 
 @pytest.mark.parametrize("spec", [*SPECS, "nnn:k=5"])

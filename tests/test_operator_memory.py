@@ -65,7 +65,7 @@ def peaks(count: int, specs: list[str], memory: int = 1) -> dict[str, float]:
     """Megabytes above the problem that each spec needed, of `count` queries and items."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", CHILD, json.dumps([count, specs, memory])],
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=600, check=False,
         env=os.environ | {"MALLOC_MMAP_THRESHOLD_": str(1 << 17)},  # what is freed goes back, and is not counted again
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -75,10 +75,10 @@ def peaks(count: int, specs: list[str], memory: int = 1) -> dict[str, float]:
 
 
 def test_twice_the_sides_need_far_less_than_four_times_the_memory() -> None:
-    """From 1500 to 3000 square, S grows by 27 MB in float32 and 54 MB in float64; tiles do not, vectors by 1 MB."""
-    small, large = (peaks(count, SPECS) for count in (1500, 3000))
+    """From 3000 to 6000 square, S grows by 103 MB in float32 and 206 MB in float64; tiles do not, vectors by 2 MB."""
+    small, large = (peaks(count, SPECS) for count in (3000, 6000))
     grown = {spec: round(large[spec] - small[spec]) for spec in SPECS}
-    assert {spec: more for spec, more in grown.items() if more >= 12} == {}
+    assert {spec: more for spec, more in grown.items() if more >= 20} == {}
 
 
 def test_every_operator_is_measured() -> None:
