@@ -158,6 +158,7 @@ def _run(
         unavailable=row.first.unavailable,
         bank_sizes=views.bank_sizes if row.available else {},
     )
+    averaged = 0 if ranking is None else len(np.unique(ranking.query))
     values: dict[str, Value] = {}
     tied: dict[str, int] = {}
     if ranking is not None and len(ranking.query):
@@ -180,7 +181,7 @@ def _run(
         metrics=values,
         signature=signature(
             f"v2t:{protocol}" if row.reverse else "t2v",
-            (0, 0) if ranking is None else (len(np.unique(ranking.query)) or ranking.shape[0], ranking.shape[1]),
+            row.first.seen.shape if ranking is None else (averaged or ranking.shape[0], ranking.shape[1]),
             ties,
             views.problem.scored_by,
             views.problem.precision,

@@ -24,6 +24,11 @@ def test_the_signature_counts_what_was_averaged_and_ranked() -> None:
     assert found["videos"]["scorer"] == "cosine"
 
 
+def test_a_row_without_a_number_still_says_of_what() -> None:
+    run = evaluate(factories.hubs(30, 40), "dbsn", direction="t2v", reference=False).runs[0]
+    assert run.metrics == {} and (fields(run.signature)["q"], fields(run.signature)["g"]) == ("30", "40")
+
+
 def test_the_signature_names_scorer_and_precision() -> None:
     for dtype, name in ((np.float64, "fp64"), (np.float32, "fp32"), (np.float16, "fp16")):
         (run, _) = evaluate(factories.as_scores(factories.hubs(), dtype), metrics="R@1").runs

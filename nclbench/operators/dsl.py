@@ -64,4 +64,5 @@ class DualSoftmax:
             return torch.where(x.abs() < floor, 0.0, x.sign() * (height + power))
 
         row, column = ((total,), ()) if self.over == "items" else ((), (total,))
-        return Fitted(TileMap(product, row, column, slope=math.inf, scale=size), params={"tau": tau}, notes=notes)
+        params = {"tau": tau, **({"fit": None} if self.over == "items" else {})}
+        return Fitted(TileMap(product, row, column, slope=math.inf, scale=size), params=params, notes=notes)
