@@ -239,7 +239,7 @@ def test_every_command_and_option_has_help(command: str) -> None:
     assert len(done.stdout) > 200
 
 
-@pytest.mark.parametrize("kind", ["operators", "metrics", "scorers", "datasets", "layouts"])
+@pytest.mark.parametrize("kind", ["operators", "metrics", "diagnostics", "scorers", "datasets", "layouts"])
 def test_lists(kind: str) -> None:
     entries = json.loads(run("list", kind, "--json").stdout)
     assert entries

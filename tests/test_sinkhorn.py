@@ -421,7 +421,8 @@ def test_a_fit_on_the_bank_sees_nothing_but_the_bank() -> None:
         for direction, bank in (("t2v", "query-bank"), ("v2t", "item-bank")):
             run = run_of(found, direction)
             assert (run.operator.fitted_on, run.operator.transductive) == (bank, False)
-            assert f"fit:{bank}|transductive:no" in run.signature
+            size = {"query-bank": 83, "item-bank": 71}[bank]
+            assert f"fit:{bank}({size})|transductive:no" in run.signature
     found, other = (evaluate(each, ["sinkhorn:fit=test"]) for each in (problem, other_queries(problem)))
     assert not np.allclose(biases(found, "t2v"), biases(other, "t2v"), rtol=0, atol=1e-3)
 

@@ -23,13 +23,13 @@ Format = Annotated[
 
 
 def names(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="operators, metrics, scorers, datasets or layouts.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="operators, metrics, diagnostics, scorers, datasets or layouts.")],
     format: Format = None,
     json: options.Json = False,
     config: options.Config = None,
     debug: options.Debug = False,
 ) -> None:
-    """What there is: operators, metrics, scorers, datasets or layouts.
+    """What there is: operators, metrics, diagnostics, scorers, datasets or layouts.
 
     nclbench list operators
     """
@@ -125,6 +125,15 @@ def _metrics() -> list[Entry]:
     ]
 
 
+def _diagnostics() -> list[Entry]:
+    from nclbench.diagnostics import diagnostics
+
+    return [
+        {"name": f"{name}@k", "params": {"k": "required"}, "source": each.source, "needs": "", "summary": each.summary}
+        for name, each in diagnostics().items()
+    ]
+
+
 def _datasets() -> list[Entry]:
     from nclbench.sources.datasets import listing
 
@@ -140,6 +149,7 @@ def _layouts() -> list[Entry]:
 _KINDS: dict[str, Callable[[], list[Entry]]] = {
     "operators": _operators,
     "metrics": _metrics,
+    "diagnostics": _diagnostics,
     "scorers": _scorers,
     "datasets": _datasets,
     "layouts": _layouts,

@@ -1,0 +1,67 @@
+"""Measures of hubness on N_k, (M,) how many queries have each item among their first k. Their mean is k N / M.
+
+A gallery that is shown evenly has 0 everywhere.
+"""
+
+import numpy as np
+
+from nclbench.diagnostics import Counts, diagnostic
+
+# of the two exponents in use: scikit-hubness and kiez have 0.5, hub-toolbox 0.75
+INEQUALITY_AVERSION = 0.5
+# how often its share an item must be shown to be called a hub; by the mean, since 2 k would presume as many queries as items
+HUB = 2.0
+
+
+@diagnostic(
+    "skewness",
+    summary="third standardised moment of the k-occurrences, 0 where all are equal",
+    source="Radovanovic et al. 2010",
+)
+def skewness(counts: Counts) -> float:
+    gap = counts - counts.mean()
+    spread = float(np.mean(gap**2))
+    return float(np.mean(gap**3)) / spread**1.5 if spread else 0.0
+
+
+@diagnostic(
+    "robinhood",
+    summary="share of all places that would have to change hands for equality (Hoover index)",
+    source="Feldbauer et al. 2018",
+)
+def robinhood(counts: Counts) -> float:
+    return float(np.abs(counts - counts.mean()).sum() / (2 * counts.sum()))
+
+
+@diagnostic("gini", summary="Gini index of the k-occurrences", source="Feldbauer et al. 2018")
+def gini(counts: Counts) -> float:
+    """From sorted counts, equal to the mean over all pairs of items."""
+    m = len(counts)
+    weight = 2 * np.arange(1, m + 1) - m - 1
+    return float((weight * np.sort(counts)).sum() / (m * counts.sum()))
+
+
+@diagnostic(
+    "atkinson",
+    summary=f"Atkinson index of the k-occurrences, with exponent {INEQUALITY_AVERSION}",
+    source="Feldbauer et al. 2018",
+)
+def atkinson(counts: Counts, aversion: float = INEQUALITY_AVERSION) -> float:
+    power = 1 - aversion
+    return 1 - float(np.mean(counts**power) ** (1 / power) / counts.mean())
+
+
+@diagnostic("antihubs", summary="share of items that no query has among its first k", source="Radovanovic et al. 2010")
+def antihubs(counts: Counts) -> float:
+    return float(np.mean(counts == 0))
+
+
+@diagnostic(
+    "hubs",
+    summary=f"share of all places that go to items shown at least {HUB:g} times as often as the mean",
+    source="hub occurrence, Radovanovic et al. 2010; hub-toolbox takes 2 k for the threshold",
+)
+def hubs(counts: Counts, threshold: float | None = None) -> float:
+    """threshold: in occurrences, HUB times the mean where None."""
+    least = HUB * counts.mean() if threshold is None else threshold
+    return float(counts[counts >= least].sum() / counts.sum())
