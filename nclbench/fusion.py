@@ -22,6 +22,8 @@ def fuse(parts: Sequence[tuple[float, Problem]], each: str = "") -> Problem:
     for weight, part in parts:
         if not np.isfinite(weight) or weight == 0:
             raise UsageError(f"the weight {weight:g} of {part.model} must be a number other than 0")
+        if part.parts:
+            raise UsageError(f"{part.model} is a fusion itself; give its parts with their weights")
     first = parts[0][1]
     aligned = [(weight, _aligned(part, first)) for weight, part in parts]
     sides = {role: first.role(role) for role in _SIDES}
@@ -45,6 +47,7 @@ def fuse(parts: Sequence[tuple[float, Problem]], each: str = "") -> Problem:
         each=each,
         logit_scale=first.logit_scale if len(scales) == 1 else None,
         model=f"{each} of {name}" if each else name,
+        fitted_on="+".join(sorted({seen for _, part in parts for seen in part.fitted_on.split("+") if seen})),
         inputs=tuple(entry for _, part in parts for entry in part.inputs),
         notes=tuple(dict.fromkeys(note for _, part in parts for note in part.notes)),
     )
@@ -91,7 +94,7 @@ def banked(problem: Problem, role: str, rows: Integers) -> Problem:
     test = "queries" if role == "query_bank" else "items"
     side = problem.role(test)
     assert side is not None
-    bank = replace(_rows(side, rows), captions=None, weight=None, origin=f"folds of the {test}")
+    bank = replace(_rows(side, rows), captions=None, origin=f"folds of the {test}")
     scores = {pair: matrix for pair, matrix in problem.scores.items() if role not in pair}
     for (left, right), matrix in list(scores.items()):
         if left == test and right != test:

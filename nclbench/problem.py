@@ -163,6 +163,8 @@ class Problem:
             return True
         if self.parts:
             return all(part.has(rows, columns) for _, part in self.parts)
+        if ("queries", "items") in self.scores:
+            return False  # cosines of embeddings beside it may be in other units than a ready matrix
         sides = self.role(rows), self.role(columns)
         return all(side is not None and side.vectors is not None for side in sides)
 

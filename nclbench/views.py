@@ -10,6 +10,7 @@ from nclbench.bases import Embedded, Stored
 from nclbench.compounds import Beside, Part, Weighted
 from nclbench.errors import InputError, NotAvailable, UsageError
 from nclbench.fusion import banked
+from nclbench.looks import across, of_file
 from nclbench.maps import TileMap
 from nclbench.plan import SUMS, Plan
 from nclbench.problem import Embeddings, Integers, Problem
@@ -90,11 +91,6 @@ class Bases:
 
 
 _MIRROR = {"queries": "items", "items": "queries", "query_bank": "item_bank", "item_bank": "query_bank"}
-
-def _of_file(fitted_on: str) -> set[tuple[str, str, bool]]:
-    names = (name if name.startswith("file(") else f"file({name})" for name in fitted_on.split("+") if name)
-    return {(name, "items", True) for name in names}
-
 
 _A = {"query_bank": "a query bank", "item_bank": "an item bank"}
 
@@ -185,17 +181,17 @@ class Views:
 
     def loaded(self, fitted_on: str) -> None:
         """Notes what something read from a file was learnt from, as the file says: `query-bank`, `test-queries`, …"""
-        self.looked |= _of_file(fitted_on)
+        self.looked |= of_file(fitted_on)
 
     @property
     def seen(self) -> set[tuple[str, str, bool]]:
         """What this operator looked at, and what the scores that it was given had been adjusted with."""
-        return self.looked | self.bases.looked | _of_file(self.problem.fitted_on)
+        return self.looked | self.bases.looked | of_file(self.problem.fitted_on)
 
     @property
     def transductive(self) -> bool:
         """Whether something was learnt from several test queries together."""
-        test = ("queries", "file(test-queries)")
+        test = ("queries", "file(test-queries)", "file(unknown)")
         return any(rows in test and across for rows, _, across in self.seen)
 
     @property
@@ -207,12 +203,13 @@ class Views:
     @property
     def fitted_on(self) -> str:
         """What an operator learnt from several rows of; a query's own row is no fitting."""
-        across = [(rows, columns.split("+")) for rows, columns, across in self.seen if across]
-        found = {rows for rows, _ in across} | {name for _, names in across for name in names if name != "items"}
+        names = {"queries": "test-queries", "items": "gallery"}
         banks = ("item-bank", "query-bank") if self.reverse else ("query-bank", "item-bank")
-        asked = f"test-folds({self.folds})" if self.folds else banks[0]
-        names = {"queries": "test-queries", "items": "gallery", "query_bank": asked, "item_bank": banks[1]}
-        return "+".join(sorted(names.get(name, name) for name in found)) or "nothing"
+        before = names | dict(zip(("query_bank", "item_bank"), banks, strict=True))
+        mine = before | ({"query_bank": f"test-folds({self.folds})"} if self.folds else {})
+        found = {mine.get(name, name) for name in across(self.looked)}
+        found |= {before.get(name, name) for name in across(self.bases.looked | of_file(self.problem.fitted_on))}
+        return "+".join(sorted(found)) or "nothing"
 
 
 @dataclass(frozen=True, eq=False)

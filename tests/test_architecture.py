@@ -15,7 +15,7 @@ HOUSE = Path(nclbench.__file__).parent
 FLOORS = {
     "0": "errors",
     "1": "plan registry files grids",
-    "2": "problem results temperature maps",
+    "2": "problem results temperature maps looks",
     "2b": "fusion",
     "3": "bases similarity reducers counting scorers/",
     "3a": "leaders compounds",

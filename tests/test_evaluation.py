@@ -171,3 +171,12 @@ def test_a_row_can_have_a_scorer_of_its_own() -> None:
     with pytest.raises(UsageError, match="scorer dot needs embeddings"):
         evaluate(factories.as_scores(task), "dot+is")
     assert evaluate(task, "is:tau=1e+2", metrics="R@1").runs[1].operator.params["tau"] == 100
+
+
+def test_cosines_of_a_bank_are_not_added_to_ready_scores() -> None:
+    """A ready matrix may be in other units than the cosines of embeddings beside it."""
+    task = factories.with_banks()
+    logits = 100 * factories.defined(task)
+    mixed = replace(task, scores={("queries", "items"): logits})
+    runs = evaluate(mixed, ["nnn:k=5", "is:tau=5"], direction="t2v", reference=False).runs
+    assert runs[0].operator.unavailable and runs[1].operator.fitted_on == "test-queries"

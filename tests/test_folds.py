@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from factories import embeddings
 
-from nclbench import Problem, Relevance, evaluate
-from nclbench.errors import NotAvailable, UsageError
+from nclbench import Problem, Relevance, evaluate, fitting
+from nclbench.errors import UsageError
 
 SPECS = ["is:tau=0.1", "sinkhorn:tau=0.2,iters=3", "nnn:k=4", "csls:k=3", "dis:tau=0.1", "dsl:tau=0.3", "ls:k=3", "dn"]
 
@@ -70,8 +70,31 @@ def test_a_bank_of_its_own_gives_way_to_the_folds() -> None:
     assert one.metrics == other.metrics
 
 
+def test_captions_of_one_video_stay_together_however_they_are_called() -> None:
+    plain = factories.captions()
+    count = len(plain.queries)
+    names = {"spread": [f"{row % 7}/{row}" for row in range(count)], "joined": [f"q{row:04d}" for row in range(count)]}
+    assert plain.relevance is not None
+    for ids in names.values():
+        task = replace(plain, queries=replace(plain.queries, ids=tuple(ids)))
+        for rows, others in fitting._shares(task, False, 5):
+            video = plain.relevance.item
+            assert not set(video[rows]) & set(video[others])
+
+
 def test_what_cannot_be_folded_says_so() -> None:
     with pytest.raises(UsageError, match="folds is 1"):
         evaluate(one_to_one(), ["is"], folds=1)
-    with pytest.raises(NotAvailable, match="folds=50 of only 43 queries"):
-        evaluate(one_to_one(), ["is"], folds=50)
+    runs = evaluate(one_to_one(), ["is"], folds=50, metrics="R@1", direction="t2v").runs
+    assert runs[0].metrics and "folds=50 of only 43 groups" in str(runs[1].operator.unavailable)
+
+
+def test_a_fold_that_cannot_be_fitted_takes_the_row() -> None:
+    """An item that the bank holds is moved onto nothing, in the folds that have it."""
+    plain = one_to_one()
+    assert plain.queries.vectors is not None and plain.items.vectors is not None
+    queries = plain.queries.vectors.copy()
+    queries[0] = plain.items.vectors[3]
+    task = replace(plain, queries=replace(plain.queries, vectors=queries), item_bank=embeddings("b", plain.items.vectors[3:4]))
+    run = evaluate(task, ["invgc:pool=0.01"], folds=3, direction="t2v", reference=False).runs[0]
+    assert run.metrics == {} and "moved onto nothing" in str(run.operator.unavailable)

@@ -131,3 +131,20 @@ def test_from_files(tmp_path: Path) -> None:
         assert done.returncode == 2 and text in done.stderr and done.stderr.count("\n") == 1
     assert "at least two parts" in run("eval", "--fuse", f"1={paths[0]}").stderr
     assert "--fuse-each needs --fuse" in run("eval", "--emb", paths[0], "--fuse-each", "is").stderr
+
+
+def test_what_the_parts_had_seen_is_not_lost() -> None:
+    one, other = models()
+    seen = replace(other, fitted_on="test-queries")
+    for parts in ([(1, one), (1, seen)], [(1, seen), (1, one)]):
+        run = evaluate(fuse(parts), metrics="R@1").runs[0]
+        assert run.operator.transductive and run.operator.fitted_on == "file(test-queries)"
+    with pytest.raises(UsageError, match="is a fusion itself"):
+        fuse([(1, one), (1, fuse([(1, one), (1, other)]))])
+
+
+def test_banks_of_the_parts_are_not_called_folds() -> None:
+    fused = fuse([(1, models()[0]), (1, models()[1])], each="is:tau=0.1,fit=bank")
+    runs = {run.operator.spec: run for run in evaluate(fused, ["is:tau=0.1"], folds=3, direction="t2v").runs}
+    assert runs["none"].operator.fitted_on == "query-bank"
+    assert runs["is:tau=0.1"].operator.fitted_on == "query-bank+test-folds(3)"
