@@ -5,7 +5,6 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,9 +36,19 @@ class Stored:
     tolerance: float = 0.0
 
     @cached_property
+    def _ends(self) -> tuple[float, float]:
+        chunks = [self.matrix[start : start + 1024] for start in range(0, len(self.matrix), 1024)]
+        return min(float(part.min()) for part in chunks), max(float(part.max()) for part in chunks)
+
+    @property
     def largest(self) -> float:
-        chunks = (np.abs(self.matrix[start : start + 1024]).max() for start in range(0, len(self.matrix), 1024))
-        return float(max(chunks))
+        low, high = self._ends
+        return max(-low, high)
+
+    @property
+    def spread(self) -> float:
+        low, high = self._ends
+        return (high - low) / 2
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -47,8 +56,12 @@ class Stored:
 
     def tile(self, rows: Rows, columns: Rows) -> Tensor:
         """In the precision of the file, so that nothing is rounded."""
-        block = self.matrix[_index(rows)][:, _index(columns)]
-        return self.plan.put(block, SUMS if block.dtype == np.float64 else SCORES)
+        # the slice first, which copies nothing: of chosen rows only the wanted columns are then read
+        if isinstance(rows, slice):
+            block = self.matrix[rows][:, _index(columns)]
+        else:
+            block = self.matrix[:, _index(columns)][_index(rows)]
+        return self.plan.put(block, SUMS if block.dtype.itemsize > SCORES.itemsize else SCORES)
 
     def fine(self, rows: Rows, columns: Rows) -> Tensor:
         return self.tile(rows, columns).to(SUMS)
@@ -79,6 +92,10 @@ class Embedded:
     @cached_property
     def largest(self) -> float:
         return self.scorer.largest(self.queries, self.items)
+
+    @property
+    def spread(self) -> float:
+        return self.largest
 
     def tile(self, rows: Rows, columns: Rows) -> Tensor:
         return self.scorer.tile(self.queries[rows], self.items[columns])

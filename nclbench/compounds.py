@@ -1,11 +1,11 @@
-"""Bases made of other scores: two collections side by side, and a weighted sum of several models' scores."""
+"""Bases made of other scores: some of their rows, two collections side by side, a weighted sum of several models."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from nclbench.maps import TIE
+from nclbench.maps import near
 from nclbench.plan import SUM_ROUNDOFF, SUMS, Plan
 from nclbench.similarity import Base, Rows, View
 
@@ -32,6 +32,10 @@ class Beside:
     @property
     def largest(self) -> float:
         return max(self.left.base.largest, self.right.base.largest)
+
+    @property
+    def spread(self) -> float:
+        return self.largest
 
     @property
     def tolerance(self) -> float:
@@ -67,6 +71,54 @@ class Beside:
 
 
 @dataclass(frozen=True, eq=False)
+class Chosen:
+    """Some rows and columns of a base, (B,) positions each, None for all; nothing is copied but what a tile needs."""
+
+    base: Base
+    rows: Tensor | None
+    columns: Tensor | None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        n, m = self.base.shape
+        return n if self.rows is None else len(self.rows), m if self.columns is None else len(self.columns)
+
+    @property
+    def plan(self) -> Plan:
+        return self.base.plan
+
+    @property
+    def error(self) -> float:
+        return self.base.error
+
+    @property
+    def largest(self) -> float:
+        return self.base.largest
+
+    @property
+    def spread(self) -> float:
+        return self.base.spread
+
+    @property
+    def tolerance(self) -> float:
+        return self.base.tolerance
+
+    def tile(self, rows: Rows, columns: Rows) -> Tensor:
+        return self.base.tile(*self._there(rows, columns))
+
+    def fine(self, rows: Rows, columns: Rows) -> Tensor:
+        return self.base.fine(*self._there(rows, columns))
+
+    def exact(self, query: Tensor, item: Tensor) -> Tensor:
+        query = query if self.rows is None else self.rows[query]
+        return self.base.exact(query, item if self.columns is None else self.columns[item])
+
+    def _there(self, rows: Rows, columns: Rows) -> tuple[Rows, Rows]:
+        rows = rows if self.rows is None else self.rows[rows]
+        return rows, columns if self.columns is None else self.columns[columns]
+
+
+@dataclass(frozen=True, eq=False)
 class Part:
     """One summand: weight (base + row bias + column bias). row: (N,), column: (M,), None for none."""
 
@@ -88,6 +140,11 @@ class Part:
     def largest(self) -> float:
         shifts = sum(float(bias.abs().max()) for bias in (self.row, self.column) if bias is not None)
         return abs(self.weight) * (self.base.largest + shifts)
+
+    @property
+    def spread(self) -> float:
+        shifts = sum(float(bias.amax() - bias.amin()) / 2 for bias in (self.row, self.column) if bias is not None)
+        return abs(self.weight) * (self.base.spread + shifts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,9 +170,13 @@ class Weighted:
         return sum(part.largest for part in self.parts)
 
     @property
+    def spread(self) -> float:
+        return sum(part.spread for part in self.parts)
+
+    @property
     def tolerance(self) -> float:
         fitted = any(part.row is not None or part.column is not None for part in self.parts)
-        return max(TIE * self.largest if fitted else 0.0, *(part.base.tolerance for part in self.parts))
+        return max(near(self.largest, self.spread) if fitted else 0.0, *(part.base.tolerance for part in self.parts))
 
     def tile(self, rows: Rows, columns: Rows) -> Tensor:
         return self._sum([part.shifted(part.base.tile(rows, columns), rows, columns) for part in self.parts])

@@ -1,9 +1,8 @@
 """A fitted operator outside of nclbench: a bias an item, vectors for any inner-product index, or the adjusted scores."""
 
 import json
-import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from nclbench.stamps import revision
 
 KINDS = ("biases", "vectors", "scores")
 DIRECTIONS = ("t2v", "v2t")
-PRECISIONS = ("float32", "float64")
 # what the scorer `dot` takes
 _LONGEST = 1e15
 
@@ -95,11 +93,12 @@ def vectors(fit: Fit) -> Problem:
         scorer="dot",
         model=_model(fit),
         fitted_on=_fitted_on(fit),
+        adjusted_for=_adjusted_for(fit),
     )
 
 
 def scored(fit: Fit, matrix: Floats) -> Problem:
-    """The problem with a ready matrix (N, M) of adjusted scores, from `write_scores`, for its embeddings and banks."""
+    """The problem with a ready matrix (N, M) of adjusted scores, from `nclbench.sinks.adjusted`, for its embeddings and banks."""
     problem = fit.views.problem
 
     def bare(side: Embeddings) -> Embeddings:
@@ -117,54 +116,8 @@ def scored(fit: Fit, matrix: Floats) -> Problem:
         logit_scale=None,
         model=_model(fit),
         fitted_on=_fitted_on(fit),
+        adjusted_for=_adjusted_for(fit),
     )
-
-
-def write_scores(fit: Fit, path: Path, precision: str = "float32") -> None:
-    """Writes the adjusted scores, always queries x items, as npy: tile by tile, whole or not at all."""
-    if precision not in PRECISIONS:
-        raise UsageError(f"unknown dtype {precision!r}{nearest(precision, PRECISIONS)}")
-    shape = len(fit.views.problem.queries), len(fit.views.problem.items)
-    with replacing(path) as temporary:
-        out = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.dtype(precision), shape=shape)
-        # a mapped file without room on the disk ends the process; this ends with a line
-        if hasattr(os, "posix_fallocate"):
-            with temporary.open("r+b") as stream:
-                os.posix_fallocate(stream.fileno(), 0, temporary.stat().st_size)
-        fit.seen.reduce(_Written(out, fit.views.reverse, fit.spec))
-        out.flush()
-
-
-@dataclass(frozen=True, eq=False)
-class _Written:
-    """A reducer that keeps nothing: every tile goes to its place in the matrix. turned: v2t, whose rows are items."""
-
-    out: npt.NDArray[Any]
-    turned: bool
-    spec: str
-    whole_rows = False
-    fine = True
-    across = False
-
-    def init(self, shape: tuple[int, int], plan: Plan) -> tuple[Tensor, ...]:
-        return ()
-
-    def step(self, state: tuple[Tensor, ...], tile: Tensor, rows: slice, columns: slice) -> tuple[Tensor, ...]:
-        largest = float(tile.abs().max())
-        if not largest <= float(np.finfo(self.out.dtype).max):
-            raise InputError(f"{self.spec}: a score of {largest:.3g} overflows {self.out.dtype}; write float64, or rescale")
-        block = tile.cpu().numpy()
-        if self.turned:
-            self.out[columns, rows] = block.T
-        else:
-            self.out[rows, columns] = block
-        return state
-
-    def merge(self, a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return a
-
-    def finish(self, state: tuple[Tensor, ...]) -> None:
-        return None
 
 
 def manifest(fit: Fit) -> dict[str, Any]:
@@ -217,6 +170,14 @@ def write_biases(fit: Fit, name: str | Path, more: Mapping[str, Any] | None = No
 
 def _model(fit: Fit) -> str:
     return f"{fit.spec} of {fit.views.problem.model}"
+
+
+def _adjusted_for(fit: Fit) -> str:
+    """The direction of the operator; '' where nothing is changed."""
+    fitted = _fitted(fit)
+    if fitted.map is None and fitted.moved is None:
+        return ""
+    return "v2t" if fit.views.reverse else "t2v"
 
 
 def _fitted_on(fit: Fit) -> str:

@@ -14,6 +14,7 @@ from nclbench.fitting import Row, bases_of, fit_row
 from nclbench.metrics import Named, check_ties, measure, parse
 from nclbench.metrics.blocks import Blocks
 from nclbench.operators import Operator, operators, parse_chain
+from nclbench.pairs import Bases
 from nclbench.plan import Plan, choose, describe
 from nclbench.problem import Integers, Problem
 from nclbench.protocols import Protocols
@@ -22,7 +23,6 @@ from nclbench.registry import show
 from nclbench.results import Applied, Results, Run, Value, stacked
 from nclbench.significance import intervals
 from nclbench.stamps import Used, cautions, revision, signature
-from nclbench.views import Bases
 
 DEFAULT_METRICS = ("R@1", "R@5", "R@10", "R@50", "recall@10", "MdR", "MnR", "MRR", "mAP", "nDCG@10", "Rsum")
 DIRECTIONS = ("both", "t2v", "v2t")
@@ -61,7 +61,7 @@ def evaluate(
         raise UsageError(f"unknown direction {direction!r}{nearest(direction, DIRECTIONS)}")
     plan = plan or choose()
     protocols = Protocols.of(problem)
-    directions = [reverse for reverse in (False, True) if direction in ("both", "v2t" if reverse else "t2v")]
+    directions, left_out = _directions(problem, direction)
     bases = {reverse: bases_of(protocols.problem, plan, reverse) for reverse in directions}
     if not problem.each:
         bases = dict.fromkeys(directions, bases[directions[0]])
@@ -108,11 +108,21 @@ def evaluate(
             "seed": seed,
         },
         command=" ".join(sys.argv[:1]),
-        warnings=tuple(dict.fromkeys([*problem.notes, *_notes(problem, bases[directions[0]], rows, protocols.note)])),
+        warnings=tuple(dict.fromkeys([*problem.notes, *left_out, *_notes(problem, bases[directions[0]], rows, protocols.note)])),
         timing={"fit": fitted_at - began, "rank": ranked - fitted_at, "measure": ended - ranked},
         queries=stacked(queries),
         items=stacked(items),
     )
+
+
+def _directions(problem: Problem, direction: str) -> tuple[list[bool], list[str]]:
+    """Whether each wanted direction is the reverse one, and a note on one that is left out."""
+    only = problem.adjusted_for
+    if only and direction not in ("both", only):
+        raise UsageError(f"these scores were adjusted for {only}: {direction} of them is not {direction} of the operator")
+    wanted = [reverse for reverse in (False, True) if (only or direction) in ("both", "v2t" if reverse else "t2v")]
+    note = f"these scores were adjusted for {only}, so the other direction is left out: evaluate the embeddings for it"
+    return wanted, [note] if only and direction == "both" else []
 
 
 def _chosen(
@@ -226,6 +236,7 @@ def _notes(problem: Problem, bases: Bases, rows: Sequence[Row], protocol: str) -
             row.first.views.transductive,
             getattr(row.first.operator, "assumes", ""),
             "tau" in row.params,
+            row.first.views.folds,
         )
         for row in rows
         if row.available

@@ -3,21 +3,19 @@
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from nclbench.errors import ConvergenceError, NotAvailable, UsageError
 from nclbench.operators import Fitted, Operator, operators
+from nclbench.pairs import Bases
 from nclbench.plan import Plan
 from nclbench.problem import Integers, Problem, Relevance
 from nclbench.ranking import Ranking, Request
 from nclbench.results import Convergence
 from nclbench.similarity import View
-from nclbench.views import Bases, Views
+from nclbench.views import Views
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,43 +139,18 @@ def fit_row(spec: str, operator: Operator, bases: Bases, reverse: bool, strict: 
     if not folds:
         return Row((_fit(spec, operator, Views(bases, reverse), strict),))
     try:
-        shares = list(_shares(bases.problem, reverse, folds))
+        shares = bases.folded("item_bank" if reverse else "query_bank", folds)
     except NotAvailable as reason:
         alone = _fit(spec, operator, Views(bases, reverse), strict)
-        banked = {"query_bank", "queries"} & {rows for rows, _, across in alone.views.looked if across}
-        return Row((replace(alone, fitted=None, unavailable=str(reason)) if banked else alone,))
+        fitted_on_queries = {"query_bank", "queries"} & {rows for rows, _, across in alone.views.looked if across}
+        return Row((replace(alone, fitted=None, unavailable=str(reason)) if fitted_on_queries else alone,))
     fits = []
-    for rows, others in shares:
-        views = Views(bases.banked("item_bank" if reverse else "query_bank", others), reverse, folds=folds)
+    for rows, banked in shares:
+        views = Views(banked, reverse, folds=folds)
         fits.append(replace(_fit(spec, operator, views, strict), rows=rows))
         if fits[-1].fitted is None or not any(name == "query_bank" for name, _, _ in views.looked):
             return Row((replace(fits[-1], rows=None),))
     return Row(tuple(fits))
-
-
-def _shares(problem: Problem, reverse: bool, folds: int) -> Iterator[tuple[Integers, Integers]]:
-    """(a fold, the others) of what asks in this direction.
-
-    What shares a relevant item stays together: a caption's siblings in its bank would stand against their own video.
-    Dealt by the order of the ids, whatever the order of the rows.
-    """
-    side, other = (problem.items, problem.queries) if reverse else (problem.queries, problem.items)
-    group: npt.NDArray[Any] = np.arange(len(side))
-    if problem.relevance is not None:
-        pairs = problem.relevance.reversed() if reverse else problem.relevance
-        place = (np.concatenate([pairs.query, pairs.item + len(side)]), np.concatenate([pairs.item + len(side), pairs.query]))
-        nodes = len(side) + len(other)
-        graph = coo_matrix((np.ones(2 * len(pairs), dtype=np.int8), place), shape=(nodes, nodes))
-        group = connected_components(graph, directed=False)[1][: len(side)]
-    order = np.argsort(np.array(side.ids), kind="stable")
-    _, first, of_row = np.unique(group[order], return_index=True, return_inverse=True)
-    if len(first) < folds:
-        raise NotAvailable(f"folds={folds} of only {len(first)} groups that share nothing relevant")
-    rank = np.argsort(np.argsort(first))
-    fold_of = np.empty(len(side), dtype=np.int64)
-    fold_of[order] = rank[of_row.reshape(-1)] % folds
-    for fold in range(folds):
-        yield np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
 
 
 def _fit(spec: str, operator: Operator, views: Views, strict: bool) -> Fit:

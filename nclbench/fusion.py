@@ -1,4 +1,4 @@
-"""Problems made of others: several models' scores as one, and a share of the test side as a bank."""
+"""Several models' scores as those of one problem."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,9 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from nclbench.errors import InputError, UsageError
-from nclbench.problem import Embeddings, Integers, Problem, Relevance, subset
-
-_SIDES = ("queries", "items", "query_bank", "item_bank")
+from nclbench.problem import ROLES, Embeddings, Integers, Problem, Relevance, subset
 
 
 def fuse(parts: Sequence[tuple[float, Problem]], each: str = "") -> Problem:
@@ -26,14 +24,17 @@ def fuse(parts: Sequence[tuple[float, Problem]], each: str = "") -> Problem:
             raise UsageError(f"{part.model} is a fusion itself; give its parts with their weights")
     first = parts[0][1]
     aligned = [(weight, _aligned(part, first)) for weight, part in parts]
-    sides = {role: first.role(role) for role in _SIDES}
-    for role in _SIDES[2:]:
+    sides = {role: first.role(role) for role in ROLES}
+    for role in ROLES[2:]:
         if any(part.role(role) is None for _, part in aligned):
             sides[role] = None
     bare = {
         role: None if side is None else replace(side, vectors=None) for role, side in sides.items()
     }
     scales = {part.logit_scale for _, part in parts}
+    ways = {part.adjusted_for for _, part in parts if part.adjusted_for}
+    if len(ways) > 1:
+        raise UsageError("some parts were adjusted for t2v and some for v2t: their sum stands for neither")
     name = " + ".join(f"{weight:g} {part.model}" for weight, part in parts)
     assert bare["queries"] is not None and bare["items"] is not None
     return replace(
@@ -48,6 +49,7 @@ def fuse(parts: Sequence[tuple[float, Problem]], each: str = "") -> Problem:
         logit_scale=first.logit_scale if len(scales) == 1 else None,
         model=f"{each} of {name}" if each else name,
         fitted_on="+".join(sorted({seen for _, part in parts for seen in part.fitted_on.split("+") if seen})),
+        adjusted_for=next(iter(ways)) if ways else "",
         inputs=tuple(entry for _, part in parts for entry in part.inputs),
         notes=tuple(dict.fromkeys(note for _, part in parts for note in part.notes)),
     )
@@ -57,7 +59,7 @@ def _aligned(part: Problem, first: Problem) -> Problem:
     """The part with its rows in the order of the first one's ids."""
     sides: dict[str, Embeddings | None] = {}
     orders: dict[str, Integers] = {}
-    for role in _SIDES:
+    for role in ROLES:
         mine, wanted = part.role(role), first.role(role)
         sides[role] = mine
         if mine is None or wanted is None or mine.ids == wanted.ids:
@@ -87,24 +89,6 @@ def _aligned(part: Problem, first: Problem) -> Problem:
         scores=scores,
         relevance=None,
     )
-
-
-def banked(problem: Problem, role: str, rows: Integers) -> Problem:
-    """The problem with some of its test side as a bank. role: query_bank or item_bank; rows: (B,) which of it."""
-    test = "queries" if role == "query_bank" else "items"
-    side = problem.role(test)
-    assert side is not None
-    bank = replace(_rows(side, rows), captions=None, origin=f"folds of the {test}")
-    scores = {pair: matrix for pair, matrix in problem.scores.items() if role not in pair}
-    for (left, right), matrix in list(scores.items()):
-        if left == test and right != test:
-            scores[role, right] = matrix[rows]
-        elif right == test and left != test:
-            scores[left, role] = matrix[:, rows]
-    parts = tuple((weight, banked(part, role, rows)) for weight, part in problem.parts)
-    if role == "query_bank":
-        return replace(problem, query_bank=bank, scores=scores, parts=parts)
-    return replace(problem, item_bank=bank, scores=scores, parts=parts)
 
 
 def _rows(side: Embeddings, order: Integers) -> Embeddings:

@@ -14,6 +14,8 @@ Rows = slice | Tensor
 # ties under an operator, in proportion to the size of its scores. Fits in another order of summation were seen to
 # differ by 1e-14; cold Sinkhorn scores converge towards each other, so a wider band would make ties of differences
 TIE = 2.0**-36
+# and this is what sums of large numbers may lose, in proportion to these
+ROUNDED = 2.0**-46
 # pairs under a function without a slope are decided by the definition when they are this close
 NEAR = 2.0**-20
 
@@ -49,6 +51,13 @@ class TileMap:
             return self.scale
         return self.slope * largest + sum(float(v.abs().max()) for v in self._numbers)
 
+    def tolerance(self, largest: float, spread: float) -> float:
+        """How close ties are, where |x| is at most `largest` and x lies within `spread` of some value."""
+        if self.scale is not None:
+            return near(self.scale, self.scale)
+        reach = sum(float(v.amax() - v.amin()) / 2 for v in self._numbers)
+        return near(self.size(largest), self.slope * spread + reach)
+
     @property
     def _numbers(self) -> list[Tensor]:
         return [v for v in (*self.row, *self.column) if v.is_floating_point()]
@@ -66,6 +75,11 @@ class TileMap:
 
     def on_pairs(self, scores: Tensor, query: Tensor, item: Tensor) -> Tensor:
         return self.function(scores, *(v[query] for v in self.row), *(v[item] for v in self.column))
+
+
+def near(largest: float, spread: float) -> float:
+    """How close fitted values of this size and spread are when they tie. A constant added to all makes no ties."""
+    return TIE * spread + ROUNDED * largest
 
 
 def add(x: Tensor, bias: Tensor) -> Tensor:

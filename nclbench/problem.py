@@ -15,7 +15,8 @@ Floats = npt.NDArray[np.floating]
 Integers = npt.NDArray[np.int64]
 
 ROLES = ("queries", "items", "query_bank", "item_bank")
-_MIRROR = {"queries": "items", "items": "queries", "query_bank": "item_bank", "item_bank": "query_bank"}
+MIRROR = {"queries": "items", "items": "queries", "query_bank": "item_bank", "item_bank": "query_bank"}
+_TURNED = {"t2v": "v2t", "v2t": "t2v", "": ""}
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +101,7 @@ class Problem:
     parts: weighted problems of the same rows whose scores are added, each first put through the operator `each`.
     relevance is None where nothing is labelled. logit_scale is linear (100 for CLIP), None where unknown.
     fitted_on: what the scores themselves were adjusted with, as a file that nclbench wrote says; '' for a model's own.
+    adjusted_for: t2v | v2t, the only direction in which they stand for that operator; '' for both.
     notes are what the loader found worth saying.
     """
 
@@ -118,6 +120,7 @@ class Problem:
     model: str = "unnamed"
     direction: str = "t2v"
     fitted_on: str = ""
+    adjusted_for: str = ""
     inputs: tuple[Input, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -152,9 +155,10 @@ class Problem:
             relevance=None if self.relevance is None else self.relevance.reversed(),
             query_bank=self.item_bank,
             item_bank=self.query_bank,
-            scores={(_MIRROR[c], _MIRROR[r]): s.T for (r, c), s in self.scores.items()},
+            scores={(MIRROR[c], MIRROR[r]): s.T for (r, c), s in self.scores.items()},
             parts=tuple((weight, part.reversed()) for weight, part in self.parts),
-            direction="v2t" if self.direction == "t2v" else "t2v",
+            direction=_TURNED[self.direction],
+            adjusted_for=_TURNED[self.adjusted_for],
         )
 
     def has(self, rows: str, columns: str) -> bool:

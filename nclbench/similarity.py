@@ -12,14 +12,15 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from nclbench.maps import NEAR, TIE, TileMap
+from nclbench.maps import NEAR, TileMap
 from nclbench.plan import SCORE_ROUNDOFF, SUMS, Plan
 
 Rows = slice | Tensor
 
 
 class Base(Protocol):
-    """Where tiles come from (`nclbench.bases`). error bounds |tile - exact|, largest bounds |score|.
+    """Where tiles come from (`nclbench.bases`). error bounds |tile - exact|, largest bounds |score|, spread half the
+    distance between the lowest and the highest.
 
     tolerance: how close tied scores are, 0 unless something fitted is in them.
     """
@@ -32,6 +33,8 @@ class Base(Protocol):
     def error(self) -> float: ...
     @property
     def largest(self) -> float: ...
+    @property
+    def spread(self) -> float: ...
     @property
     def tolerance(self) -> float: ...
     def tile(self, rows: Rows, columns: Rows) -> Tensor: ...
@@ -110,7 +113,7 @@ class View:
     @cached_property
     def tolerance(self) -> float:
         """Scores this close are ties. Plain scores tie when equal; fitted vectors differ in their last bits."""
-        fitted = 0.0 if self.map is None else TIE * self.map.size(self.base.largest)
+        fitted = 0.0 if self.map is None else self.map.tolerance(self.base.largest, self.base.spread)
         return max(fitted, self.base.tolerance)
 
     @cached_property
@@ -151,7 +154,8 @@ class View:
         if self.whole is not None:
             return torch.cat([tile[rows] for _, tile in self._columns(None)], 1)
         x = self.plain(rows, everything, fine=True)
-        return x if self.map is None else self.map.on_tile(x, rows, everything)
+        x = x if self.map is None else self.map.on_tile(x, rows, everything)
+        return x if self.groups is None else self.groups.best(x, everything)[0]
 
     def exact(self, query: Tensor, item: Tensor) -> Tensor:
         """(P,), (P,) positions in this view -> (P,) float64 by the definition."""

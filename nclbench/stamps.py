@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from nclbench import __version__
+from nclbench.leaks import leaks
 from nclbench.problem import Problem, Relevance
 from nclbench.results import Applied, Convergence
 
 LARGEST_COSINE = 1.5
+_FOLDS = "test-folds"
 
 
 def revision() -> str | None:
@@ -70,7 +72,10 @@ def signature(
 
 @dataclass(frozen=True)
 class Used:
-    """An operator in a direction: its name, what it was fitted on, what it assumes; tempered: it has a temperature."""
+    """An operator in a direction: its name, what it was fitted on, what it assumes; tempered: it has a temperature.
+
+    folds: of how many its bank is all but one, 0 for none.
+    """
 
     direction: str
     name: str
@@ -78,6 +83,7 @@ class Used:
     transductive: bool
     assumes: str = ""
     tempered: bool = False
+    folds: int = 0
 
 
 def cautions(problem: Problem, used: Sequence[Used], largest: float) -> list[str]:
@@ -91,16 +97,30 @@ def cautions(problem: Problem, used: Sequence[Used], largest: float) -> list[str
             f"{reach} and the input has no logit_scale: they look like logits, not cosines; "
             "tau is in units of the scores as loaded"
         )
-    for direction, side, bank, kind in (
-        ("t2v", problem.items, problem.query_bank, "query-bank"),
-        ("v2t", problem.queries, problem.item_bank, "item-bank"),
+    if tempered and problem.logit_scale is not None and ready and largest > LARGEST_COSINE:
+        notes.append(
+            f"scores reach {largest:.3g} and the input has logit_scale {problem.logit_scale:g}: if it is already in the "
+            f"scores, the model's own temperature is tau=1, not {1 / problem.logit_scale:.3g}"
+        )
+    for direction, asking, gallery, bank, kind in (
+        ("t2v", problem.queries, problem.items, problem.query_bank, "query-bank"),
+        ("v2t", problem.items, problem.queries, problem.item_bank, "item-bank"),
     ):
-        names = [each.name for each in used if each.direction == direction and kind in each.fitted_on.split("+")]
-        if names and bank is not None and len(bank) < len(side):
-            notes.append(
-                f"{direction}: the bank has {len(bank)} rows for a gallery of {len(side)}: what no bank row comes near is "
-                f"estimated poorly ({', '.join(dict.fromkeys(names))}); give a larger bank"
-            )
+        mine = [each for each in used if each.direction == direction]
+        sizes = {kind: 0 if bank is None else len(bank)}
+        folds = max((each.folds for each in mine), default=0)
+        if folds:
+            sizes[_FOLDS] = len(asking) - -(-len(asking) // folds)
+        for name, size in sizes.items():
+            small = [each.name for each in mine if any(seen.startswith(name) for seen in each.fitted_on.split("+"))]
+            if small and size < len(gallery):
+                notes.append(
+                    f"{direction}: {'the bank of a fold' if name == _FOLDS else 'the bank'} has {size} rows for a gallery of "
+                    f"{len(gallery)}: what no bank row comes near is estimated poorly ({', '.join(dict.fromkeys(small))}); "
+                    "give a larger bank"
+                )
+    if any("bank" in each.fitted_on for each in used):
+        notes += leaks(problem)
     return notes if problem.relevance is None else [*notes, *_unequal(problem.relevance, problem, used)]
 
 

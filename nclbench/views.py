@@ -6,91 +6,17 @@ from typing import Any
 
 from torch import Tensor
 
-from nclbench.bases import Embedded, Stored
-from nclbench.compounds import Beside, Part, Weighted
-from nclbench.errors import InputError, NotAvailable, UsageError
-from nclbench.fusion import banked
+from nclbench.bases import Embedded
+from nclbench.compounds import Beside
+from nclbench.errors import NotAvailable
+from nclbench.folds import DRAWN_FROM
 from nclbench.looks import across, of_file
 from nclbench.maps import TileMap
+from nclbench.pairs import Bases
 from nclbench.plan import SUMS, Plan
-from nclbench.problem import Embeddings, Integers, Problem
+from nclbench.problem import MIRROR, Embeddings, Problem
 from nclbench.scorers import scorers
-from nclbench.similarity import Base, Reducer, View
-
-
-@dataclass(eq=False)
-class Bases:
-    """Makes the base of a pair of roles once; vectors are prepared once a role.
-
-    Of a fusion whose parts are each put through an operator: gallery, the role that has biases (items for t2v, queries
-    for v2t); shifts: these biases, a part each; looked: what the operators have seen.
-    """
-
-    problem: Problem
-    plan: Plan
-    gallery: str = ""
-    shifts: tuple[Tensor, ...] = ()
-    looked: frozenset[tuple[str, str, bool]] = frozenset()
-    _made: dict[tuple[str, str], Base] = field(default_factory=dict)
-    _prepared: dict[str, Tensor] = field(default_factory=dict)
-    _scored: dict[str, "Bases"] = field(default_factory=dict)
-
-    def base(self, rows: str, columns: str) -> Base:
-        if (rows, columns) not in self._made:
-            self._made[rows, columns] = self._make(rows, columns)
-        return self._made[rows, columns]
-
-    def banked(self, role: str, rows: Integers) -> "Bases":
-        """The same with some of the test side as a bank. role: query_bank or item_bank; rows: (B,) which of it."""
-        test = "queries" if role == "query_bank" else "items"
-        made = {pair: base for pair, base in self._made.items() if role not in pair}
-        made["queries", "items"] = self.base("queries", "items")
-        prepared = {name: vectors for name, vectors in self._prepared.items() if name != role}
-        if test in prepared:
-            prepared[role] = prepared[test][self.plan.indices(rows)]
-        return replace(self, problem=banked(self.problem, role, rows), _made=made, _prepared=prepared, _scored={})
-
-    def scored(self, scorer: str) -> "Bases":
-        """The same embeddings under another scorer."""
-        if self.problem.parts or self.problem.scored_by == "stored":
-            what = "fused" if self.problem.parts else "a score matrix"
-            raise UsageError(f"scorer {scorer} needs embeddings, but the input is {what}")
-        if scorer == self.problem.scorer:
-            return self
-        if scorer not in self._scored:
-            self._scored[scorer] = Bases(replace(self.problem, scorer=scorer), self.plan)
-        return self._scored[scorer]
-
-    def _make(self, rows: str, columns: str) -> Base:
-        stored = self.problem.scores.get((rows, columns))
-        if stored is not None:
-            return Stored(stored, self.plan)
-        if self.problem.parts:
-            return self._weighted(rows, columns)
-        if not self.problem.has(rows, columns):
-            raise InputError(f"scores of {rows} against {columns} are not in the input, nor embeddings to make them")
-        scorer = scorers.parse(self.problem.scorer)
-        return Embedded(self.vectors(rows), self.vectors(columns), scorer, self.plan)
-
-    def _weighted(self, rows: str, columns: str) -> Base:
-        if self.gallery and rows == columns:
-            raise NotAvailable("it compares items with each other, which biases of the parts do not change")
-        parts = []
-        for number, (weight, problem) in enumerate(self.problem.parts):
-            shift = self.shifts[number] if self.shifts else None
-            down, across = (shift if role == self.gallery else None for role in (rows, columns))
-            parts.append(Part(weight, Bases(problem, self.plan).base(rows, columns), down, across))
-        return Weighted(tuple(parts))
-
-    def vectors(self, role: str) -> Tensor:
-        if role not in self._prepared:
-            side = self.problem.role(role)
-            assert side is not None and side.vectors is not None
-            self._prepared[role] = scorers.parse(self.problem.scorer).prepare(side.vectors, self.plan)
-        return self._prepared[role]
-
-
-_MIRROR = {"queries": "items", "items": "queries", "query_bank": "item_bank", "item_bank": "query_bank"}
+from nclbench.similarity import Reducer, View
 
 _A = {"query_bank": "a query bank", "item_bank": "an item bank"}
 
@@ -118,22 +44,22 @@ class Views:
 
     def side(self, role: str) -> Embeddings | None:
         """The collection that plays this role in this direction."""
-        return self.problem.role(_MIRROR[role] if self.reverse else role)
+        return self.problem.role(MIRROR[role] if self.reverse else role)
 
     def view(self, rows: str, columns: str) -> View:
         """Roles as this direction names them -> the plain view."""
         if not self.reverse:
             return View(self.bases.base(rows, columns))
         # the base is made the way round in which the input holds it, so both directions share one pass
-        return View(self.bases.base(_MIRROR[columns], _MIRROR[rows]), reverse=True)
+        return View(self.bases.base(MIRROR[columns], MIRROR[rows]), reverse=True)
 
     def has(self, rows: str, columns: str) -> bool:
-        return self.problem.has(_MIRROR[columns], _MIRROR[rows]) if self.reverse else self.problem.has(rows, columns)
+        return self.bases.has(MIRROR[columns], MIRROR[rows]) if self.reverse else self.bases.has(rows, columns)
 
     def vectors(self, role: str, across: tuple[str, str] | None = None) -> Tensor:
         """The prepared vectors of a collection. across: (rows, columns) whose scores are learnt from with them."""
-        role = _MIRROR[role] if self.reverse else role
-        side = self.problem.role(role)
+        role = MIRROR[role] if self.reverse else role
+        side = self.problem.role(DRAWN_FROM[role] if role in self.bases.drawn else role)
         if side is None or side.vectors is None or self.problem.scored_by == "stored":
             raise NotAvailable(f"it needs embeddings of the {role.replace('_', ' ')}, not scores alone")
         if across is not None:
@@ -143,7 +69,7 @@ class Views:
     def needing(self, rows: str, columns: str) -> "Watched":
         """As `watched`; NotAvailable where the input cannot give it."""
         if not self.has(rows, columns):
-            mirrored = [_MIRROR[role] if self.reverse else role for role in (rows, columns)]
+            mirrored = [MIRROR[role] if self.reverse else role for role in (rows, columns)]
             missing = next((role for role in mirrored if self.problem.role(role) is None), None)
             if missing is not None:
                 raise NotAvailable(f"it needs {_A[missing]}, and the input has none")

@@ -25,6 +25,7 @@ from nclbench.plan import Plan
 from nclbench.problem import Embeddings, Problem, Relevance
 from nclbench.ranking import Request, rank
 from nclbench.sinks import save
+from nclbench.sinks.adjusted import write_scores
 
 ROOT = Path(__file__).parents[1]
 NEAR = 1e-6
@@ -176,7 +177,7 @@ def test_what_is_written_is_evaluated_as_the_operator(kind: str, name: str, dire
 @pytest.mark.parametrize("spec", [*sorted(UNSERVED), "invgc", "sinkhorn:fit=bank,tau=0.1", "none"])
 def test_scores_of_every_kind_of_operator(spec: str, direction: str, tmp_path: Path) -> None:
     fit = fitted(spec, direction)
-    deploy.write_scores(fit, tmp_path / "s.npy", "float64")
+    write_scores(fit, tmp_path / "s.npy", "float64")
     found = np.load(tmp_path / "s.npy", allow_pickle=False)
     assert found.shape == (170, 130) and found.dtype == np.float64
     rows, columns = np.divmod(np.arange(170 * 130), 130)
@@ -190,12 +191,12 @@ def test_scores_that_overflow_are_refused_and_nothing_is_left(tmp_path: Path) ->
     wide = factories.of_scores(np.eye(5) * 1e39)
     fit = deploy.fit(wide, "none")
     with pytest.raises(InputError, match="overflows float32"):
-        deploy.write_scores(fit, tmp_path / "s.npy")
+        write_scores(fit, tmp_path / "s.npy")
     assert list(tmp_path.iterdir()) == []
-    deploy.write_scores(fit, tmp_path / "s.npy", "float64")
+    write_scores(fit, tmp_path / "s.npy", "float64")
     assert np.load(tmp_path / "s.npy").max() == 1e39
     with pytest.raises(UsageError, match="unknown dtype 'float16'"):
-        deploy.write_scores(fit, tmp_path / "s.npy", "float16")
+        write_scores(fit, tmp_path / "s.npy", "float16")
 
 
 # -------------------------------------------------------------------------------------------------------- biases

@@ -180,3 +180,41 @@ def test_cosines_of_a_bank_are_not_added_to_ready_scores() -> None:
     mixed = replace(task, scores={("queries", "items"): logits})
     runs = evaluate(mixed, ["nnn:k=5", "is:tau=5"], direction="t2v", reference=False).runs
     assert runs[0].operator.unavailable and runs[1].operator.fitted_on == "test-queries"
+
+
+def test_leaks_are_told_whoever_made_the_problem() -> None:
+    plain = factories.hubs()
+    leaky = replace(plain, query_bank=plain.queries)
+    told = [text for text in evaluate(leaky, ["is:tau=0.1"]).warnings if "leaks the test" in text]
+    assert len(told) == 1 and "61 of 61 bank ids" in told[0]
+    assert not any("leaks" in text for text in evaluate(leaky, ["csls:fit=test"], direction="t2v").warnings)
+
+
+def test_logits_beside_a_logit_scale_are_told() -> None:
+    cosines = factories.as_scores(factories.hubs())
+    logits = replace(cosines, scores={pair: 100 * matrix for pair, matrix in cosines.scores.items()}, logit_scale=100.0)
+    assert any("tau=1, not 0.01" in text for text in evaluate(logits, ["sinkhorn:iters=2"]).warnings)
+    assert not any("tau=1" in text for text in evaluate(logits, ["csls"]).warnings)
+    assert not any("tau=1" in text for text in evaluate(replace(cosines, logit_scale=100.0), ["sinkhorn:iters=2"]).warnings)
+
+
+def test_the_bank_of_a_fold_is_smaller_than_the_gallery() -> None:
+    warnings = evaluate(factories.hubs(), ["is:tau=0.1"], folds=5, direction="t2v").warnings
+    assert any("t2v: the bank of a fold has 48 rows for a gallery of 61" in text for text in warnings)
+
+
+def test_scores_adjusted_for_one_direction_are_not_ranked_in_the_other() -> None:
+    adjusted = replace(factories.hubs(), adjusted_for="t2v")
+    found = evaluate(adjusted)
+    assert {run.direction for run in found.runs} == {"t2v"}
+    assert any("the other direction is left out" in text for text in found.warnings)
+    with pytest.raises(UsageError, match="adjusted for t2v: v2t of them is not v2t of the operator"):
+        evaluate(adjusted, direction="v2t")
+    assert {run.direction for run in evaluate(adjusted.reversed()).runs} == {"v2t"}
+    assert not any("left out" in text for text in evaluate(adjusted, direction="t2v").warnings)
+
+
+@pytest.mark.parametrize("spec", ["dsl:over=items,fit=test", "dualdis:tau1=1e-5"])
+def test_parameters_that_mean_nothing_are_refused(spec: str) -> None:
+    with pytest.raises(UsageError, match="leave fit out|leave no digits"):
+        evaluate(factories.hubs(), [spec])

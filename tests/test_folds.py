@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from factories import embeddings
 
-from nclbench import Problem, Relevance, evaluate, fitting
+from nclbench import Problem, Relevance, evaluate
 from nclbench.errors import UsageError
+from nclbench.folds import shares
 
 SPECS = ["is:tau=0.1", "sinkhorn:tau=0.2,iters=3", "nnn:k=4", "csls:k=3", "dis:tau=0.1", "dsl:tau=0.3", "ls:k=3", "dn"]
 
@@ -77,7 +78,7 @@ def test_captions_of_one_video_stay_together_however_they_are_called() -> None:
     assert plain.relevance is not None
     for ids in names.values():
         task = replace(plain, queries=replace(plain.queries, ids=tuple(ids)))
-        for rows, others in fitting._shares(task, False, 5):
+        for rows, others in shares(task, "query_bank", 5):
             video = plain.relevance.item
             assert not set(video[rows]) & set(video[others])
 

@@ -148,3 +148,18 @@ def test_banks_of_the_parts_are_not_called_folds() -> None:
     runs = {run.operator.spec: run for run in evaluate(fused, ["is:tau=0.1"], folds=3, direction="t2v").runs}
     assert runs["none"].operator.fitted_on == "query-bank"
     assert runs["is:tau=0.1"].operator.fitted_on == "query-bank+test-folds(3)"
+
+
+@pytest.mark.parametrize("direction", ["t2v", "v2t"])
+def test_a_gallery_with_biases_is_not_compared_with_a_bank_without(direction: str) -> None:
+    banks = {"query_bank": factories.hubs(30, 61, 13, seed=5).queries.vectors,
+             "item_bank": factories.hubs(40, 61, 13, seed=6).queries.vectors}  # fmt: skip
+    part = factories.hubs(**banks)
+    specs = ["dbsn:tau=0.1", "dualis", "is:tau=0.1", "csls"]
+    whole, each = (
+        {run.operator.spec: run.operator.unavailable for run in evaluate(task, specs, direction=direction).runs}
+        for task in (fuse([(1, part), (2, part)]), fuse([(1, part), (2, part)], "nnn:k=3"))
+    )
+    assert set(whole.values()) == {None}
+    assert each["is:tau=0.1"] is None and each["csls"] is None
+    assert "a bank that has none" in str(each["dbsn:tau=0.1"]) and "a bank that has none" in str(each["dualis"])

@@ -20,9 +20,10 @@ import torch
 from nclbench import evaluate
 from nclbench.leaders import leading, led
 from nclbench.operators import operators
+from nclbench.pairs import Bases
 from nclbench.plan import Plan
 from nclbench.problem import Embeddings, Problem, Relevance
-from nclbench.views import Bases, Views
+from nclbench.views import Views
 
 Matrix = npt.NDArray[Any]
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden"

@@ -18,6 +18,7 @@ from nclbench.bases import Embedded
 from nclbench.errors import NclbenchError, NotAvailable
 from nclbench.maps import column_bias
 from nclbench.operators import operators
+from nclbench.pairs import Bases
 from nclbench.plan import SUMS, Plan
 from nclbench.problem import Embeddings, Problem, Relevance
 from nclbench.protocols import Protocols
@@ -25,7 +26,7 @@ from nclbench.ranking import Request, rank
 from nclbench.registry import show
 from nclbench.scorers import scorers
 from nclbench.similarity import View
-from nclbench.views import Bases, Views
+from nclbench.views import Views
 
 TILES = [(7, 5), (64, 97), (1, 1000), (33, 1), (10**6, 10**6)]
 DENSE = Plan(memory=KEPT)
@@ -49,6 +50,30 @@ def problem_of(case: str) -> Problem:
 @cache
 def dense(case: str) -> dict[tuple[str, str, str], Found]:
     return factories.integers(problem_of(case), factories.specs(), DENSE)
+
+
+SHIFTED = ["none", "is", "dis", "sinkhorn", "sinkhorn:iters=2", "csls", "nnn:k=9", "dn", "mp", "dualis", "dbsn"]
+
+
+@pytest.mark.parametrize("constant", [1024.0, -512.0])
+def test_a_constant_added_to_all_scores_changes_no_ranking(constant: float) -> None:
+    """Where the formula says so; scores on a grid, so that the sum is exact, and some that tie."""
+    plain = factories.as_scores(factories.hubs(61, 61, 13, query_bank=factories.hubs(70, 61, 13, seed=5).queries.vectors,
+                                               item_bank=factories.hubs(40, 61, 13, seed=6).queries.vectors))  # fmt: skip
+    grid = {pair: np.round(matrix * 2.0**20) / 2.0**20 for pair, matrix in plain.scores.items()}
+    grid["queries", "items"][:, 7] = grid["queries", "items"][:, 9]
+    specs = [f"{name}:tau=0.01" if name in ("is", "dis", "sinkhorn", "dbsn") else name for name in SHIFTED]
+    specs += ["gc", "sinkhorn:tau=0.002,iters=3", "is:tau=0.05,fit=test"]
+    found = [
+        factories.integers(replace(plain, scores={pair: matrix + add for pair, matrix in grid.items()}), specs, DENSE)
+        for add in (0.0, constant)
+    ]
+    for key, one in found[0].items():
+        other = found[1][key]
+        assert one.ranking is not None and other.ranking is not None, key
+        if key[2] != "gc":  # its scores break ties between ranks in units of their own
+            np.testing.assert_array_equal(one.ranking.above, other.ranking.above, err_msg=str(key))
+            np.testing.assert_array_equal(one.ranking.tied, other.ranking.tied, err_msg=str(key))
 
 
 # ------------------------------------------------------------------------------- dense = streamed = any tiling

@@ -20,12 +20,13 @@ from nclbench import Results, evaluate
 from nclbench.bases import Stored
 from nclbench.errors import ConvergenceError, NotAvailable, UsageError
 from nclbench.operators import operators
+from nclbench.pairs import Bases
 from nclbench.plan import Plan
 from nclbench.potentials import Potentials, sinkhorn
 from nclbench.problem import Problem, Relevance
 from nclbench.results import Run
 from nclbench.similarity import View
-from nclbench.views import Bases, Views
+from nclbench.views import Views
 
 Matrix = npt.NDArray[Any]
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden"

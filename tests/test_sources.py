@@ -17,6 +17,7 @@ from pyarrow import parquet
 from safetensors.numpy import save_file
 
 from nclbench.errors import InputError, MissingError, UsageError
+from nclbench.leaks import leaks
 from nclbench.problem import Problem
 from nclbench.sources import load
 
@@ -279,7 +280,7 @@ def test_banks(tmp_path: Path) -> None:
     both = load(path, bank=write_npz(flat(5, 4), tmp_path / "b.npz"))
     assert (len(both.query_bank or ()), len(both.item_bank or ())) == (5, 4)
     leak = load(path, bank=path)
-    assert any("bank rows equal test rows" in note for note in leak.notes)
+    assert any("bank rows equal test rows" in note for note in leaks(leak))
     np.save(tmp_path / "s.npy", vectors(3, 5, 4))
     np.save(tmp_path / "sb.npy", vectors(7, 6, 4))
     scored = load(tmp_path / "s.npy", bank=tmp_path / "sb.npy", no_labels=True)

@@ -41,6 +41,7 @@ def convert(
     targets.named("OUTPUT", output)
     check(output)
     targets.check_read([Path(output)], [source, bank, captions], mapping, config)
+    from nclbench.leaks import leaks
     from nclbench.sources import load
 
     problem = load(
@@ -54,7 +55,7 @@ def convert(
     )
     save(problem, output)
     if not quiet:
-        for note in problem.notes:
+        for note in (*problem.notes, *leaks(problem)):
             typer.echo(f"note: {printable(note)}", err=True)
         size = f"{len(problem.queries)} queries x {len(problem.items)} items"
         typer.echo(f"wrote {printable(output)}: {size}", err=True)

@@ -102,7 +102,8 @@ def normalize(
         raise UsageError("nothing to write: give -o OUT, such as -o biases.npy")
     if options.folds(bank):
         raise UsageError("--bank folds=… fits once a fold, and what is deployed is one fit; give --bank FILE, or no bank")
-    from nclbench.deploy import DIRECTIONS, PRECISIONS, check
+    from nclbench.deploy import DIRECTIONS, check
+    from nclbench.sinks.adjusted import PRECISIONS
 
     if direction not in DIRECTIONS:
         raise UsageError(f"--direction {direction}: what is deployed has one direction{nearest(direction, DIRECTIONS)}")
@@ -114,6 +115,7 @@ def normalize(
     from dataclasses import replace
 
     from nclbench.deploy import fit, manifest
+    from nclbench.leaks import leaks
     from nclbench.plan import choose
     from nclbench.sources import load
 
@@ -134,7 +136,7 @@ def normalize(
     if json:
         output.put(text_of.dumps(made, indent=1, allow_nan=False) + "\n", json=True)
     if not quiet:
-        for note in (*problem.notes, *made["notes"]):
+        for note in (*problem.notes, *leaks(problem), *made["notes"]):
             typer.echo(f"note: {printable(note)}", err=True)
         for path in written:
             typer.echo(f"wrote {printable(path)}", err=True)
@@ -172,6 +174,7 @@ def _write(found: "Fit", kind: str, name: str, dtype: str) -> list[Path]:
 
     from nclbench import deploy
     from nclbench.sinks import save
+    from nclbench.sinks.adjusted import write_scores
 
     if kind == "biases":
         return deploy.write_biases(found, name)
@@ -179,14 +182,14 @@ def _write(found: "Fit", kind: str, name: str, dtype: str) -> list[Path]:
         save(deploy.vectors(found), name)
         return [Path(name)]
     if name.lower().endswith(".npy"):
-        deploy.write_scores(found, Path(name), dtype)
+        write_scores(found, Path(name), dtype)
         return [Path(name)]
     # on the disk first, since the matrix may be larger than memory
     folder = Path(name).resolve().parent
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".nclbench-", dir=folder) as scratch:
         matrix = Path(scratch) / "scores.npy"
-        deploy.write_scores(found, matrix, dtype)
+        write_scores(found, matrix, dtype)
         save(deploy.scored(found, np.load(matrix, mmap_mode="r", allow_pickle=False)), name)
     return [Path(name)]
 

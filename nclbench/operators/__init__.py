@@ -66,6 +66,11 @@ def parse_chain(spec: str) -> tuple[Any, Operator]:
     return scorer, operators.parse(parts[0] if parts else "none")
 
 
+# a product's logarithm ends at this share of the largest score, and this stands for the largest of all zeros
+SMALL = 2.0**-30
+LEAST = 1e-100
+
+
 def turned_round(scores: Watched) -> tuple[str, ...]:
     """A note on negative scores, for operators that multiply: a larger share makes a negative score smaller."""
     (below,) = scores.reduce(Below(0.0))

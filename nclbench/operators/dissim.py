@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 
 from nclbench.errors import NotAvailable, UsageError
-from nclbench.maps import TIE, column_bias
+from nclbench.maps import column_bias, near
 from nclbench.operators import Fitted, check_k, operators
 from nclbench.plan import SUMS
 from nclbench.reducers import Largest, Moments
@@ -46,14 +46,14 @@ class DisSim:
         vectors = views.vectors("items", ("items", "items")).to(SUMS)
         (nearest,) = gallery.reduce(Largest(self.k))
         last = nearest[:, -1:]
-        near = TIE * gallery.view.base.largest
+        tie = near(gallery.view.base.largest, gallery.view.base.spread)
         bias = torch.empty(len(vectors), dtype=SUMS, device=vectors.device)
         step = views.plan.strip(len(vectors))
         for start in range(0, len(vectors), step):
             part = slice(start, start + step)
             likeness = gallery.view.plain(part, slice(0, len(vectors)), fine=True)
-            closer = likeness > last[part] + near
-            tied = (likeness >= last[part] - near) & ~closer
+            closer = likeness > last[part] + tie
+            tied = (likeness >= last[part] - tie) & ~closer
             share = (nearest.shape[1] - closer.sum(1, keepdim=True)).to(SUMS) / tied.sum(1, keepdim=True)
             centre = (closer.to(SUMS) + tied * share) @ vectors / nearest.shape[1]
             own = vectors[part]

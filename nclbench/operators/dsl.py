@@ -9,13 +9,10 @@ from torch import Tensor
 
 from nclbench.errors import UsageError
 from nclbench.maps import TileMap
-from nclbench.operators import Fitted, check_fit, check_tau, operators, turned_round
+from nclbench.operators import LEAST, SMALL, Fitted, check_fit, check_tau, operators, turned_round
 from nclbench.reducers import LogSumExp
 from nclbench.temperature import choose_tau
 from nclbench.views import Views
-
-_SMALL = 2.0**-30
-_LEAST = 1e-100  # of scores that are all zero
 
 
 @operators.register("dsl")
@@ -46,6 +43,8 @@ class DualSoftmax:
         check_fit(self.name, self.fit)
         if self.over not in ("queries", "items"):
             raise UsageError(f"dsl:over={self.over} is unknown; use queries or items")
+        if self.over == "items" and self.fit != "auto":
+            raise UsageError(f"dsl:fit={self.fit}: with over=items nothing is fitted on other rows; leave fit out")
 
     def learn(self, views: Views) -> Fitted:
         asked = views.watched("queries", "items")
@@ -54,8 +53,8 @@ class DualSoftmax:
         notes += turned_round(asked)
         (total,) = scores.reduce(LogSumExp(1 / tau))
         total = tau * total
-        largest = max(asked.view.base.largest, _LEAST)
-        floor = _SMALL * largest
+        largest = max(asked.view.base.largest, LEAST)
+        floor = SMALL * largest
         size = largest + float(total.abs().max())
         height = size + tau * (abs(math.log(floor)) + abs(math.log(largest)))
 

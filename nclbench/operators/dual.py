@@ -7,14 +7,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from nclbench.errors import UsageError
 from nclbench.leaders import leading, led
 from nclbench.maps import TileMap, column_bias
-from nclbench.operators import Fitted, check_k, check_tau, operators, turned_round
+from nclbench.operators import LEAST, SMALL, Fitted, check_k, check_tau, operators, turned_round
 from nclbench.reducers import LogSumExp
 from nclbench.views import Views
-
-_SMALL = 2.0**-30
-_LEAST = 1e-100  # of scores that are all zero
 
 
 def _attractions(views: Views, tau1: float, tau2: float) -> tuple[Tensor, Tensor]:
@@ -77,14 +75,16 @@ class DualDynamicInvertedSoftmax:
     def __post_init__(self) -> None:
         check_tau(self.name, tau1=self.tau1, tau2=self.tau2)
         check_k(self.name, self.k, 0)
+        if min(self.tau1, self.tau2) < 1e-4:
+            raise UsageError(f"{self.name}: temperatures below 1e-4 leave no digits for rows that are not gated")
 
     def learn(self, views: Views) -> Fitted:
         beta1, beta2 = 1 / self.tau1, 1 / self.tau2
         queries, items = _attractions(views, self.tau1, self.tau2)
         asked = views.watched("queries", "items")
         gates = [led(asked, leading(views.needing(bank, "items"), self.k)) for bank in ("query_bank", "item_bank")]
-        largest = max(asked.view.base.largest, _LEAST)
-        floor = _SMALL * largest
+        largest = max(asked.view.base.largest, LEAST)
+        floor = SMALL * largest
         size = (beta1 + beta2) * largest + float(queries.abs().max() + items.abs().max())
         height = size + 2 * abs(math.log(floor)) + abs(math.log(largest))
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from nclbench.maps import TIE, TileMap
+from nclbench.maps import TileMap, near
 from nclbench.operators import Fitted, operators
 from nclbench.views import Views
 
@@ -17,8 +17,8 @@ from nclbench.views import Views
 class GloballyCorrected:
     """Globally corrected (GC): s_ij - rank_j(i), the number of test queries that item j scores above query i.
 
-    Queries within rounding of each other share a rank. Scores above 1 are divided by their largest, since here they
-    only break ties between ranks. Needs whole columns of S: they are taken in blocks of about 8 MB, never all at once.
+    Queries within rounding of each other share a rank. Scores that are not cosines are divided by what they span, so that
+    they only break ties between ranks. Needs whole columns of S: they are taken in blocks of about 8 MB, never all at once.
     """
 
     source: ClassVar[str] = "Dinu et al. 2015; gensim 4.4"
@@ -31,12 +31,13 @@ class GloballyCorrected:
     def learn(self, views: Views) -> Fitted:
         asked = views.watched("queries", "items")
         asked.whole_columns()
-        largest = asked.view.base.largest
-        unit = 1.0 if largest < 1.001 else largest
+        largest, spread = asked.view.base.largest, asked.view.base.spread
+        unit = 1.0 if largest < 1.001 else 2.001 * spread
+        tie = near(largest, spread)
 
         def corrected(x: Tensor) -> Tensor:
             columns = x.T.contiguous()
-            bar = columns + TIE * largest
+            bar = columns + tie
             rank = len(x) - torch.searchsorted(columns.sort(dim=1).values, bar, right=True)
             return x / unit - rank.T
 

@@ -1,16 +1,19 @@
 """Local scaling (LS) and its non-iterative contextual form (NICDM): distances in units of both neighbourhoods."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from nclbench.errors import NotAvailable
 from nclbench.maps import TileMap
 from nclbench.operators import Fitted, check_fit, check_k, operators
 from nclbench.reducers import Largest, TopMean
-from nclbench.views import Views
+from nclbench.views import Views, Watched
 
 # a distance below this is one of duplicates in single precision
 _NEAREST = 2.0**-20
@@ -29,11 +32,23 @@ def _need_cosines(name: str, largest: float) -> None:
         raise NotAvailable(f"{name} needs cosines, its distance is 1 - s; scores here reach up to {largest:.3g}")
 
 
-def _fitted(row: Tensor, column: Tensor) -> Fitted:
-    """row, column: radii. The logarithm of sqrt(radius_i radius_j) / d."""
-    ends = (_distance(1 - row).log() / 2, _distance(1 - column).log() / 2)
-    size = -math.log(_NEAREST) + 2
-    return Fitted(TileMap(_scaled, (ends[0],), (ends[1],), slope=math.inf, scale=size))
+def _learn(name: str, views: Views, fit: str, neighbours: Callable[[Watched], Tensor]) -> Fitted:
+    """The logarithm of sqrt(radius_i radius_j) / d. neighbours: scores -> (N,) the likeness that gives a row's radius."""
+    asked = views.watched("queries", "items")
+    _need_cosines(name, asked.view.base.largest)
+    likeness = neighbours(asked), neighbours(views.fitting(fit).reversed())
+    ends = [_distance(near).log() / 2 for near in likeness]
+    return Fitted(TileMap(_scaled, (ends[0],), (ends[1],), slope=math.inf, scale=-math.log(_NEAREST) + 2))
+
+
+def _kth(scores: Watched, k: int) -> Tensor:
+    (nearest,) = scores.reduce(Largest(k))
+    return torch.as_tensor(nearest[:, -1])
+
+
+def _mean(scores: Watched, k: int) -> Tensor:
+    (mean,) = scores.reduce(TopMean(k))
+    return torch.as_tensor(mean)
 
 
 @operators.register("ls")
@@ -59,11 +74,7 @@ class LocalScaling:
         check_fit(self.name, self.fit)
 
     def learn(self, views: Views) -> Fitted:
-        asked = views.watched("queries", "items")
-        _need_cosines(self.name, asked.view.base.largest)
-        (column,) = views.fitting(self.fit).reversed().reduce(Largest(self.k))
-        (row,) = asked.reduce(Largest(self.k))
-        return _fitted(1 - row[:, -1], 1 - column[:, -1])
+        return _learn(self.name, views, self.fit, partial(_kth, k=self.k))
 
 
 @operators.register("nicdm")
@@ -88,8 +99,4 @@ class ContextualDissimilarity:
         check_fit(self.name, self.fit)
 
     def learn(self, views: Views) -> Fitted:
-        asked = views.watched("queries", "items")
-        _need_cosines(self.name, asked.view.base.largest)
-        (column,) = views.fitting(self.fit).reversed().reduce(TopMean(self.k))
-        (row,) = asked.reduce(TopMean(self.k))
-        return _fitted(1 - row, 1 - column)
+        return _learn(self.name, views, self.fit, partial(_mean, k=self.k))

@@ -51,6 +51,8 @@ def flatten(problem: Problem) -> tuple[dict[str, Array], dict[str, Scalar]]:
     }
     if problem.fitted_on:
         attributes["fitted_on"] = problem.fitted_on
+    if problem.adjusted_for:
+        attributes["adjusted_for"] = problem.adjusted_for
     if problem.logit_scale is not None:
         attributes["logit_scale"] = problem.logit_scale
     return arrays, attributes

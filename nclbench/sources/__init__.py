@@ -27,7 +27,7 @@ def load(
     files that must not be scored.
     """
     from nclbench.sources.assemble import assemble
-    from nclbench.sources.banks import leaks, with_bank
+    from nclbench.sources.banks import with_bank
     from nclbench.sources.captions import with_captions
     from nclbench.sources.containers import Shelf
     from nclbench.sources.reading import plan
@@ -38,10 +38,4 @@ def load(
         problem = with_bank(problem, bank, shelf)
     if captions is not None:
         problem = with_captions(problem, captions, shelf)
-    return _noted(problem, leaks(problem))
-
-
-def _noted(problem: Problem, notes: tuple[str, ...]) -> Problem:
-    from dataclasses import replace
-
-    return replace(problem, notes=problem.notes + notes) if notes else problem
+    return problem

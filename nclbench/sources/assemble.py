@@ -57,9 +57,17 @@ def assemble(reading: Reading, shelf: Shelf, no_labels: bool = False) -> Problem
         split=reading.split,
         model=str(reading.attributes.get("model", stem)),
         fitted_on=printable(reading.attributes.get("fitted_on", "")),
+        adjusted_for=_adjusted_for(reading),
         inputs=inputs_of(fields, loaded, shelf),
         notes=tuple(notes),
     )
+
+
+def _adjusted_for(reading: Reading) -> str:
+    said = str(reading.attributes.get("adjusted_for", ""))
+    if said not in ("", "t2v", "v2t"):
+        raise InputError(f"{reading.name}: adjusted_for is {printable(said)!r}; it must be t2v or v2t")
+    return said
 
 
 def _dataset(queries: Embeddings, items: Embeddings) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from nclbench.errors import NclbenchError, UsageError
+from nclbench.leaks import leaks, row_keys
 from nclbench.problem import ROLES, Embeddings, Floats, Problem
 from nclbench.sources.assemble import assemble
-from nclbench.sources.banks import leaks, row_keys
 from nclbench.sources.containers import Shelf
 from nclbench.sources.given import Given
 from nclbench.sources.raw import Scalar

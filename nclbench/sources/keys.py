@@ -29,6 +29,7 @@ ATTRIBUTES = (
     "captions_per_item",
     "labelled",
     "fitted_on",
+    "adjusted_for",
 )
 _SINGULAR = {"embedding": "embeddings", "id": "ids", "item_id": "item_ids", "caption": "captions", "title": "titles"}
 _PAIR = {"query_id": "query_ids", "item_id": "item_ids"}

@@ -1,0 +1,118 @@
+"""The base of each pair of collections, made once: from a stored matrix, from vectors, from parts, from a share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor
+
+from nclbench.bases import Embedded, Stored
+from nclbench.compounds import Chosen, Part, Weighted
+from nclbench.errors import InputError, NotAvailable, UsageError
+from nclbench.folds import DRAWN_FROM, named_bank, shares
+from nclbench.plan import Plan
+from nclbench.problem import Integers, Problem
+from nclbench.scorers import scorers
+from nclbench.similarity import Base
+
+
+@dataclass(eq=False)
+class Bases:
+    """Makes the base of a pair of roles once; vectors are prepared once a role.
+
+    Of a fusion whose parts are each put through an operator: gallery, the role that has biases (items for t2v, queries
+X    """
+
+    problem: Problem
+    plan: Plan
+    gallery: str = ""
+    shifts: tuple[Tensor, ...] = ()
+    looked: frozenset[tuple[str, str, bool]] = frozenset()
+    whole: "Bases | None" = None
+    drawn: Mapping[str, Integers] = field(default_factory=dict)
+    _made: dict[tuple[str, str], Base] = field(default_factory=dict)
+    _prepared: dict[str, Tensor] = field(default_factory=dict)
+    _scored: dict[str, "Bases"] = field(default_factory=dict)
+    _folded: dict[tuple[str, int], "list[tuple[Integers, Bases]]"] = field(default_factory=dict)
+
+    def base(self, rows: str, columns: str) -> Base:
+        if (rows, columns) not in self._made:
+            self._made[rows, columns] = self._drawn(rows, columns) or self._make(rows, columns)
+        return self._made[rows, columns]
+
+    def folded(self, role: str, folds: int) -> "list[tuple[Integers, Bases]]":
+        """For each share of the test side: its rows, and the same bases with the others as this bank.
+
+        role: query_bank or item_bank. Made once, whatever the number of operators. Raises NotAvailable.
+        """
+        if (role, folds) not in self._folded:
+            self._folded[role, folds] = [
+                (mine, Bases(named_bank(self.problem, role, others), self.plan, *self._shifted, whole=self, drawn={role: others}))
+                for mine, others in shares(self.problem, role, folds)
+            ]
+        return self._folded[role, folds]
+
+    @property
+    def _shifted(self) -> tuple[str, tuple[Tensor, ...], frozenset[tuple[str, str, bool]]]:
+        return self.gallery, self.shifts, self.looked
+
+    def has(self, rows: str, columns: str) -> bool:
+        """Whether scores of `rows` against `columns` can be made."""
+        if self.whole is None:
+            return self.problem.has(rows, columns)
+        return self.whole.has(*(DRAWN_FROM[role] if role in self.drawn else role for role in (rows, columns)))
+
+    def _drawn(self, rows: str, columns: str) -> Base | None:
+        """Of a bank that is a share of the test side, the rows of the test scores."""
+        if self.whole is None:
+            return None
+        roles = [DRAWN_FROM[role] if role in self.drawn else role for role in (rows, columns)]
+        base = self.whole.base(*roles)
+        if not {rows, columns} & set(self.drawn):
+            return base
+        chosen = [self.plan.indices(self.drawn[role]) if role in self.drawn else None for role in (rows, columns)]
+        return Chosen(base, *chosen)
+
+    def scored(self, scorer: str) -> "Bases":
+        """The same embeddings under another scorer."""
+        if self.problem.parts or self.problem.scored_by == "stored":
+            what = "fused" if self.problem.parts else "a score matrix"
+            raise UsageError(f"scorer {scorer} needs embeddings, but the input is {what}")
+        if scorer == self.problem.scorer:
+            return self
+        if scorer not in self._scored:
+            self._scored[scorer] = Bases(replace(self.problem, scorer=scorer), self.plan)
+        return self._scored[scorer]
+
+    def _make(self, rows: str, columns: str) -> Base:
+        stored = self.problem.scores.get((rows, columns))
+        if stored is not None:
+            return Stored(stored, self.plan)
+        if self.problem.parts:
+            return self._weighted(rows, columns)
+        if not self.problem.has(rows, columns):
+            raise InputError(f"scores of {rows} against {columns} are not in the input, nor embeddings to make them")
+        scorer = scorers.parse(self.problem.scorer)
+        return Embedded(self.vectors(rows), self.vectors(columns), scorer, self.plan)
+
+    def _weighted(self, rows: str, columns: str) -> Base:
+        if self.gallery and rows == columns:
+            raise NotAvailable("it compares items with each other, which biases of the parts do not change")
+        if self.gallery and {"items": "item_bank", "queries": "query_bank"}[self.gallery] in (rows, columns):
+            raise NotAvailable("biases of the parts are those of the gallery, and it compares that with a bank that has none")
+        parts = []
+        for number, (weight, problem) in enumerate(self.problem.parts):
+            shift = self.shifts[number] if self.shifts else None
+            down, across = (shift if role == self.gallery else None for role in (rows, columns))
+            parts.append(Part(weight, Bases(problem, self.plan).base(rows, columns), down, across))
+        return Weighted(tuple(parts))
+
+    def vectors(self, role: str) -> Tensor:
+        if role in self.drawn and self.whole is not None:
+            return self.whole.vectors(DRAWN_FROM[role])[self.plan.indices(self.drawn[role])]
+        if self.whole is not None:
+            return self.whole.vectors(role)
+        if role not in self._prepared:
+            side = self.problem.role(role)
+            assert side is not None and side.vectors is not None
+            self._prepared[role] = scorers.parse(self.problem.scorer).prepare(side.vectors, self.plan)
+        return self._prepared[role]
