@@ -13,7 +13,7 @@ from nclbench.errors import UsageError, nearest
 from nclbench.fitting import Row, bases_of, fit_row
 from nclbench.metrics import Named, check_ties, measure, parse
 from nclbench.metrics.blocks import Blocks
-from nclbench.operators import Operator, operators, parse_chain
+from nclbench.operators import Operator, chain_name, parse_chain
 from nclbench.pairs import Bases
 from nclbench.plan import Plan, choose, describe
 from nclbench.problem import Integers, Problem
@@ -131,11 +131,9 @@ def _chosen(
     """The rows of a direction: canonical spec, operator, and the bases of the row's scorer. Equal ones once."""
     given = normalize if isinstance(normalize, Sequence) and not isinstance(normalize, str) else [normalize]
     specs = [spec if isinstance(spec, str) else show(spec) for spec in given]
-    raw = operators.parse("none")
     chains = dict.fromkeys(parse_chain(spec) for spec in (["none", *specs] if reference else specs))
     for scorer, operator in chains:
-        name = "+".join(show(part) for part in (scorer, operator) if part is not None and (part != raw or not scorer))
-        yield name, operator, bases if scorer is None else bases.scored(show(scorer))
+        yield chain_name(scorer, operator), operator, bases if scorer is None else bases.scored(show(scorer))
 
 
 def _names(metrics: Sequence[str] | None, ties: str) -> list[Named]:

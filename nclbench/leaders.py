@@ -4,14 +4,14 @@ Tiles are approximate, so the best by tile value are candidates only: they are s
 looked at whole when its last place does not clear what was left out.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from nclbench.counting import Leaders, Reaches
 from nclbench.plan import COUNTS, FLAGS, SUMS
-from nclbench.similarity import View
+from nclbench.similarity import Reducer, View
 
 _SPARE = 6
 
@@ -71,7 +71,18 @@ def _in_order(scores: Tensor, columns: Tensor, k: int, tolerance: float) -> tupl
     return columns[:, :k], scores[:, :k]
 
 
-def leading(view: Any, k: int, theta: int = 1) -> Tensor:
+class Watching(Protocol):
+    """A plain view that notes what is reduced over it."""
+
+    @property
+    def view(self) -> View: ...
+    @property
+    def shape(self) -> tuple[int, int]: ...
+    def reversed(self) -> "Watching": ...
+    def reduce(self, *reducers: Reducer) -> list[Any]: ...
+
+
+def leading(view: Watching, k: int, theta: int = 1) -> Tensor:
     """(M,) whether an item is among the k best of at least theta rows of a plain view; ties for the last place count.
 
     QB-Norm's activation set (Bogolin et al. 2022), without its dependence on the order of equal scores;
@@ -79,8 +90,8 @@ def leading(view: Any, k: int, theta: int = 1) -> Tensor:
     """
     n, m = view.shape
     if not k:
-        return torch.zeros(m, dtype=FLAGS, device=view.plan.device)
-    plain: View = view.view
+        return torch.zeros(m, dtype=FLAGS, device=view.view.plan.device)
+    plain = view.view
     (found,) = view.reduce(candidates(plain, k))
     _, scores = certified(plain, found, k)
     turned = view.reversed()
@@ -88,9 +99,9 @@ def leading(view: Any, k: int, theta: int = 1) -> Tensor:
     return torch.as_tensor(count >= theta)
 
 
-def led(view: Any, active: Tensor) -> Tensor:
+def led(view: Watching, active: Tensor) -> Tensor:
     """(N,) whether a best item of the row is active. active: (M,)."""
-    plain: View = view.view
+    plain = view.view
     (found,) = view.reduce(candidates(plain, 1))
     _, scores = certified(plain, found, 1)
     (count,) = view.reduce(Reaches(scores[:, 0], active, plain.exact, plain.error))

@@ -115,7 +115,7 @@ dataset msrvtt-1ka, split test, model clip_b32, scorer cosine
 | sinkhorn:tau=0.01 † (1) | test-queries |    **53.9** |    **78.0** | **1.0** |     **9.8** |
 | dsl †                   | test-queries |    **53.9** | <u>77.0</u> | **1.0** |  <u>9.9</u> |
 
-**v2t (best caption among all captions)**
+**v2t**
 
 | operator                | fitted on    |         R@1 |         R@5 |     MdR |         MnR |
 | ----------------------- | ------------ | ----------: | ----------: | ------: | ----------: |
@@ -161,7 +161,7 @@ csls:k=10 & query-bank & \textbf{49.0} & \underline{72.5} & \textbf{2.0} & \text
 sinkhorn:tau=0.01$^{\dagger,1}$ & test-queries & \textbf{53.9} & \textbf{78.0} & \textbf{1.0} & \textbf{9.8} \\
 dsl$^\dagger$ & test-queries & \textbf{53.9} & \underline{77.0} & \textbf{1.0} & \underline{9.9} \\
 \midrule
-\multicolumn{6}{@{}l}{\emph{v2t (best caption among all captions)}} \\
+\multicolumn{6}{@{}l}{\emph{v2t}} \\
 none$^{2}$ & nothing & 45.8 & 74.1 & 2.0 & 8.7 \\
 csls:k=10$^{3}$ & nothing & n/a & n/a & n/a & n/a \\
 \cmidrule{1-6}
@@ -200,7 +200,7 @@ csls:k=10                query-bank    *49.0*  _72.5_  *2.0*  *12.9*
 sinkhorn:tau=0.01 † (1)  test-queries  *53.9*  *78.0*  *1.0*   *9.8*
 dsl †                    test-queries  *53.9*  _77.0_  *1.0*   _9.9_
 
-v2t (best caption among all captions)
+v2t
 operator                 fitted on        R@1     R@5    MdR     MnR
 ────────────────────────────────────────────────────────────────────
 none (2)                 nothing         45.8    74.1    2.0     8.7

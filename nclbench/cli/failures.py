@@ -36,8 +36,14 @@ def _misused(error: Any) -> tuple[int, str]:
     if type(error).__name__ == "NoArgsIsHelpError":  # making it has printed the help
         return error.exit_code, ""
     text = " ".join(str(error.format_message()).split()).rstrip(".").replace(". Did you mean", "; did you mean")
-    line = f"error: {text[:1].lower()}{text[1:]}{_origin(error, context)}"
+    line = f"error: {text[:1].lower()}{text[1:]}{_origin(error, context)}{_lost(text, context)}"
     return error.exit_code, f"{line}; see {context.command_path} --help" if context is not None else line
+
+
+def _lost(text: str, context: Any) -> str:
+    """Embeddings given as an argument have an option of their own."""
+    asked = [parameter.name for parameter in context.command.params] if context is not None else []
+    return "; give files as --emb FILE" if "extra argument" in text and "emb" in asked else ""
 
 
 def _origin(error: Any, context: Any) -> str:

@@ -138,6 +138,8 @@ def normalize(
     if not quiet:
         for note in (*problem.notes, *leaks(problem), *made["notes"]):
             typer.echo(f"note: {printable(note)}", err=True)
+        if any(path.suffix == ".npy" for path in written) and kind == "scores":
+            typer.echo("note: a bare .npy keeps no ids and not what it was fitted on; .npz, .h5 or .safetensors do", err=True)
         for path in written:
             typer.echo(f"wrote {printable(path)}", err=True)
         typer.echo(_summary(made), err=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from nclbench.errors import UsageError
 from nclbench.maps import TileMap
 from nclbench.reducers import Below
-from nclbench.registry import Registry
+from nclbench.registry import Registry, show
 from nclbench.results import Convergence
 from nclbench.scorers import scorers
 from nclbench.views import Views, Watched
@@ -69,6 +69,12 @@ def parse_chain(spec: str) -> tuple[Any, Operator]:
 # a product's logarithm ends at this share of the largest score, and this stands for the largest of all zeros
 SMALL = 2.0**-30
 LEAST = 1e-100
+
+
+def chain_name(scorer: Any, operator: Operator) -> str:
+    """The canonical spec of a chain; the raw operator is not named after a scorer."""
+    shown = show(operator)
+    return "+".join([*([show(scorer)] if scorer else []), *([] if scorer and shown == "none" else [shown])])
 
 
 def turned_round(scores: Watched) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ def build(results: Results | Sequence[Results], *, metrics: Sequence[str] | None
     groups = tuple(
         Group(
             selector=printable(selector),
-            title=_title(selector, protocol),
+            title=_title(selector, protocol, any(name == "videos" for _, name in grouped)),
             blocks=tuple(_signed(_marked(rows), numbers) for rows in _ordered(grouped[selector, protocol])),
         )
         for selector, protocol in sorted(grouped, key=lambda key: _place(key[0]))
@@ -163,7 +163,10 @@ def _remarks(run: Run, metrics: Sequence[str], decimals: int) -> Iterable[str]:
             yield f"{run.ties['queries']} tied quer{'y' if run.ties['queries'] == 1 else 'ies'}"
 
 
-def _title(selector: str, protocol: str) -> str:
+def _title(selector: str, protocol: str, two: bool) -> str:
+    """two: v2t stands under both of its protocols, so that each must say which it is."""
+    if protocol == "captions" and not two:
+        return printable(selector)
     spelled = _PROTOCOLS.get((selector, protocol), "" if selector in _ORDER else protocol)
     return printable(f"{selector} ({spelled})" if spelled else selector)
 

@@ -8,10 +8,9 @@ from nclbench.errors import InputError, UsageError, nearest
 from nclbench.evaluation import evaluate
 from nclbench.grids import LIMIT, Grid, expand
 from nclbench.metrics import parse
-from nclbench.operators import operators, parse_chain
+from nclbench.operators import chain_name, operators, parse_chain
 from nclbench.plan import Plan
 from nclbench.problem import Problem
-from nclbench.registry import show
 from nclbench.results import Results, Run
 from nclbench.scorers import scorers
 from nclbench.sweep.curves import Curve, Point, choose, failure, gap, leader
@@ -85,10 +84,7 @@ def grids(templates: Sequence[str]) -> tuple[Grid, ...]:
 
 def canonical(spec: str) -> str:
     """The spec as results name it."""
-    scorer, operator = parse_chain(spec)
-    shown = show(operator)
-    parts = [] if scorer is None else [show(scorer)]
-    return "+".join([*parts, *([] if parts and shown == "none" else [shown])])
+    return chain_name(*parse_chain(spec))
 
 
 def sweep(
