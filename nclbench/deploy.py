@@ -20,7 +20,7 @@ from nclbench.operators.biases import SCHEMA, beside
 from nclbench.plan import SCORES, SUMS, Plan, choose
 from nclbench.problem import Embeddings, Floats, Problem
 from nclbench.registry import show
-from nclbench.stamps import revision
+from nclbench.stamps import Used, cautions, revision
 
 KINDS = ("biases", "vectors", "scores")
 DIRECTIONS = ("t2v", "v2t")
@@ -138,7 +138,7 @@ def manifest(fit: Fit) -> dict[str, Any]:
         "fitted_on": views.fitted_on,
         "transductive": views.transductive,
         "convergence": None if fitted.convergence is None else asdict(fitted.convergence),
-        "notes": list(fitted.notes),
+        "notes": [*fitted.notes, *cautions(problem, [Used.of(fit)], views.bases.base("queries", "items").largest)],
         "dataset": problem.dataset,
         "split": problem.split,
         "model": problem.model,

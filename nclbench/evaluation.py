@@ -226,19 +226,7 @@ def _notes(problem: Problem, bases: Bases, rows: Sequence[Row], protocol: str) -
         texts = [f"n/a, {row.first.unavailable}"] if row.first.unavailable else []
         for text in [*texts, *row.notes]:
             said.setdefault((row.first.spec, text), []).append("v2t" if row.reverse else "t2v")
-    used = [
-        Used(
-            "v2t" if row.reverse else "t2v",
-            row.first.operator.name,
-            row.first.views.fitted_on,
-            row.first.views.transductive,
-            getattr(row.first.operator, "assumes", ""),
-            "tau" in row.params,
-            row.first.views.folds,
-        )
-        for row in rows
-        if row.available
-    ]
+    used = [Used.of(row.first) for row in rows if row.available]
     return [
         *(f"{', '.join(directions)} {spec}: {text}" for (spec, text), directions in said.items()),
         *([protocol] if protocol and any(row.reverse for row in rows) else []),

@@ -158,7 +158,7 @@ def _fit(spec: str, operator: Operator, views: Views, strict: bool) -> Fit:
         fitted = operator.learn(views)
     except NotAvailable as reason:
         if strict:
-            raise
+            raise NotAvailable(f"{spec}: {reason}") from None
         return Fit(spec, operator, views, None, str(reason))
     end = fitted.convergence
     if strict and end is not None and not end.converged and not end.fixed:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from nclbench import __version__
+from nclbench.fitting import Fit
 from nclbench.leaks import leaks
 from nclbench.problem import Problem, Relevance
 from nclbench.results import Applied, Convergence
@@ -84,6 +85,19 @@ class Used:
     assumes: str = ""
     tempered: bool = False
     folds: int = 0
+
+
+    @classmethod
+    def of(cls, fit: Fit) -> "Used":
+        return cls(
+            "v2t" if fit.views.reverse else "t2v",
+            fit.operator.name,
+            fit.views.fitted_on,
+            fit.views.transductive,
+            getattr(fit.operator, "assumes", ""),
+            "tau" in fit.params,
+            fit.views.folds,
+        )
 
 
 def cautions(problem: Problem, used: Sequence[Used], largest: float) -> list[str]:

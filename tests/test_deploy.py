@@ -422,3 +422,20 @@ def test_the_document_runs_from_top_to_bottom(tmp_path: Path) -> None:
     assert fitted_here == loaded
     assert re.search(r"\| none .*59\.7", tables[2])
     assert len(list((tmp_path / "biases").iterdir())) == 3
+
+
+def test_biases_are_not_written_over_by_what_is_made_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(factories.hubs(n=9, m=9), "in.h5")
+    normalize(emb=["in.h5"], normalize=["csls:k=2"], out="b.npy", quiet=True)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(UsageError, match="that is an input"):
+        normalize(emb=["in.h5"], normalize=["biases:file=b.npy"], out="b.npy", quiet=True)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_what_is_written_says_what_eval_warns_of() -> None:
+    small = factories.hubs(40, 40, 9, query_bank=factories.hubs(20, 40, 9, seed=2).queries.vectors)
+    made = deploy.manifest(deploy.fit(small, "is:tau=0.1"))
+    assert any("the bank has 20 rows for a gallery of 40" in text for text in made["notes"])
+    assert set(made["notes"]) <= set(evaluate(small, "is:tau=0.1", direction="t2v").warnings)

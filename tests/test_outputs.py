@@ -42,6 +42,7 @@ EVAL = ["eval", "--emb", "texts.npy,videos.npy", "-q"]
         (["--out-dir", ".", "--captions", "table.md"], 2),
         (["-o", "table.md", "--out-dir", "."], 2),
         (["-o", ""], 2),
+        (["-o", "t.parquet"], 2),
         (["--out-dir", ""], 2),
         (["-o", "."], 4),
         (["--out-dir", "texts.txt"], 4),
@@ -104,3 +105,12 @@ def test_the_shell_may_give_a_descriptor(folder: Path) -> None:
     line = f"{sys.executable} -m nclbench {' '.join(EVAL)} -f csv -o /dev/stdout > out.csv && head -c 8 out.csv"
     done = subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True, timeout=600, check=False)
     assert (done.stdout, done.stderr) == ("dataset,", "")
+
+
+@pytest.mark.parametrize("name", ["own.json", "own.ids.json"])
+def test_files_of_biases_are_inputs(folder: Path, name: str) -> None:
+    for suffix in (".npy", ".json", ".ids.json"):
+        (folder / f"own{suffix}").write_text("biases")
+    before = contents(folder)
+    done = run(*EVAL, "--normalize", "biases:file=own.npy", "-o", name, cwd=folder)
+    assert done.returncode == 2 and "that is an input" in done.stderr and contents(folder) == before

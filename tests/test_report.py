@@ -459,3 +459,13 @@ def test_text_formats_need_no_heavy_import() -> None:
 @pytest.mark.parametrize("format", FORMATS)
 def test_no_run_at_all_is_an_empty_table(format: str) -> None:
     assert render(Results(()), format).endswith("\n")
+
+
+def test_folds_beside_another_bank_stand_apart_and_oracle_rows_keep_their_dagger() -> None:
+    runs = (run(R_1=1.0), run("dbsn", fitted_on="item-bank+test-folds(5)", R_1=2.0))
+    (group,) = build(Results(runs)).groups
+    assert [[row.standing for row in block] for block in group.blocks] == [["inductive"], ["folds"]]
+    seen = run("csls", fitted_on="test-queries", R_1=3.0)
+    table = build(Results((replace(seen, oracle=True),)))
+    assert table.groups[0].blocks[0][0].signs == ("‡", "†")
+    assert {note.sign for note in table.notes} == {"‡", "†"}

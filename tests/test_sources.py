@@ -356,3 +356,12 @@ def test_real_files_need_no_option(name: str, queries: int, items: int, banks: t
     assert (len(problem.queries), len(problem.items)) == (queries, items)
     assert (len(problem.query_bank or ()), len(problem.item_bank or ())) == banks
     assert problem.relevance is not None and len(problem.relevance) == queries
+
+
+def test_a_bank_of_embeddings_is_no_bank_of_a_score_matrix(tmp_path: Path) -> None:
+    np.save(tmp_path / "s.npy", np.eye(4))
+    with pytest.raises(InputError, match="the bank holds embeddings, and the input is a ready score matrix"):
+        load(tmp_path / "s.npy", bank=write_npz(flat(), tmp_path / "b.npz"))
+    np.save(tmp_path / "wide.npy", np.ones((6, 4)))
+    with pytest.raises(InputError, match="wide.npy: read as scores of 6 queries x 4 items.*TEXT.npy,VIDEO.npy"):
+        load(tmp_path / "wide.npy")

@@ -527,3 +527,10 @@ def test_errors_are_one_line_and_have_their_code(line: str, code: int, files: Pa
     done = run(line, files)
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("grid", "told"), [("csls:k=1|2|3", False), ("csls:k=4|5|9", True)])
+def test_the_end_of_a_grid_is_told_where_it_can_be_widened(grid: str, told: bool) -> None:
+    curve = sweep(factories.hubs(), [grid], direction="t2v").curves[0]
+    at_the_low_end = replace(curve, chosen=0)
+    assert any("lower end of its range; widen it" in text for text in at_the_low_end.warnings()) == told

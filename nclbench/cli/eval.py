@@ -70,7 +70,9 @@ def evaluate(
         inputs=[*emb, *(path for _, path in parts), bank, captions, tuned],
         mapping=mapping,
         config=config,
+        specs=[*(normalize or []), *filter(None, [fuse_each])],
     )
+    output.check_ending(out, format)
     sources = options.pairs(mapping, "--map")
     metric = _understood(metric, [*(normalize or []), *filter(None, [fuse_each])], direction, ties)
     run = _runner(tuned)

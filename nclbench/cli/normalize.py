@@ -110,12 +110,11 @@ def normalize(
     if dtype not in PRECISIONS:
         raise UsageError(f"unknown dtype {dtype!r}{nearest(dtype, PRECISIONS)}")
     check(wanted, kind)
-    targets.check_read(_targets(kind, name), [source, bank], mapping, config)
+    targets.check_read(_targets(kind, name), [source, bank], mapping, config, [wanted])
 
     from dataclasses import replace
 
     from nclbench.deploy import fit, manifest
-    from nclbench.leaks import leaks
     from nclbench.plan import choose
     from nclbench.sources import load
 
@@ -136,7 +135,7 @@ def normalize(
     if json:
         output.put(text_of.dumps(made, indent=1, allow_nan=False) + "\n", json=True)
     if not quiet:
-        for note in (*problem.notes, *leaks(problem), *made["notes"]):
+        for note in (*problem.notes, *made["notes"]):
             typer.echo(f"note: {printable(note)}", err=True)
         if any(path.suffix == ".npy" for path in written) and kind == "scores":
             typer.echo("note: a bare .npy keeps no ids and not what it was fitted on; .npz, .h5 or .safetensors do", err=True)

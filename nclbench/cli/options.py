@@ -99,7 +99,8 @@ Ties = Annotated[
 ]
 Scorer = Annotated[str | None, _option("--scorer", metavar="SPEC", help="cosine or dot.")]
 NoReference = Annotated[bool, _option("--no-reference", help="Leave the raw row out.")]
-Strict = Annotated[bool, _option("--strict", help="Doubtful input or no convergence is an error.")]
+_STRICT = "An operator that cannot be applied or does not converge, or a doubtful logit_scale, is an error."
+Strict = Annotated[bool, _option("--strict", help=_STRICT)]
 Format = Annotated[str | None, _output("--format", "-f", metavar="NAME", help="table, json, csv, md or latex.")]
 Json = Annotated[bool, _output("--json", help="Short for -f json.")]
 Output = Annotated[str | None, _output("--output", "-o", metavar="FILE", help="A file; .json saves results.")]

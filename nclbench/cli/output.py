@@ -7,7 +7,7 @@ import typer
 
 from nclbench.cli.targets import TABLES
 from nclbench.errors import UsageError, nearest
-from nclbench.files import printable, write_text
+from nclbench.files import is_stream, printable, write_text
 from nclbench.results import Results
 
 FORMATS = ("table", "json", "csv", "md", "latex")
@@ -27,6 +27,13 @@ def choose_format(format: str | None, json: bool = False, output: str | None = N
     if output is not None:
         return _SUFFIXES.get(Path(output).suffix.lower(), "md")
     return "table" if sys.stdout.isatty() else "md"
+
+
+def check_ending(output: str | None, format: str | None) -> None:
+    """A name that ends as another kind of file does is a mistake, unless the format is given."""
+    suffix = "" if output is None or is_stream(Path(output)) else Path(output).suffix.lower()
+    if suffix and suffix not in _SUFFIXES and format is None:
+        raise UsageError(f"-o {printable(output)}: {suffix} is no kind of table; use {', '.join(_SUFFIXES)}, or give -f")
 
 
 def saves(output: str | None) -> bool:

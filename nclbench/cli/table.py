@@ -24,6 +24,7 @@ def table(
     """
     chosen = output.choose_format(format, json, out)
     targets.check(output=out, inputs=[str(file) for path in results for file in targets.beside(path)], config=config)
+    output.check_ending(out, format)
     from nclbench.files import printable, write_text
     from nclbench.results import Results
     from nclbench.sinks.results import read_json

@@ -21,6 +21,7 @@ def check(
     inputs: Iterable[str | None] = (),
     mapping: Iterable[str] | None = None,
     config: str | None = None,
+    specs: Iterable[str] = (),
 ) -> None:
     """Fails now rather than after the work. saves: `-o x.json` has Parquet files beside it."""
     named("-o", output)
@@ -38,7 +39,7 @@ def check(
             raise UsageError(f"-o {printable(file)}: results cannot be saved into a pipe or a device; use --json")
         if any(file.resolve() == other.resolve() and not is_stream(file) for other in files[:number]):
             raise UsageError(f"{printable(file)}: -o and --out-dir would both write it; choose another name")
-    check_read(files, inputs, mapping, config)
+    check_read(files, inputs, mapping, config, specs)
 
 
 def named(option: str, name: str | None) -> None:
@@ -52,9 +53,10 @@ def check_read(
     inputs: Iterable[str | None],
     mapping: Iterable[str] | None = None,
     config: str | None = None,
+    specs: Iterable[str] = (),
 ) -> None:
-    """Refuses to write over what is read."""
-    read = list(_read(inputs, mapping, config))
+    """Refuses to write over what is read. specs: of operators, which may name a file of biases."""
+    read = [*_read(inputs, mapping, config), *_biases(specs)]
     for file in files:
         if file.is_file() and any(_same(file, each) for each in read):
             raise UsageError(f"{printable(file)}: that is an input, and would be written over; choose another name")
@@ -77,6 +79,17 @@ def _read(inputs: Iterable[str | None], mapping: Iterable[str] | None, config: s
         # FILE:KEY, where both may hold a colon
         yield from (Path(source[:at]) for at, letter in enumerate(f"{source}:") if letter == ":" and at)
     yield from configuration.sources(config)
+
+
+def _biases(specs: Iterable[str]) -> Iterable[Path]:
+    """The files of operators that are read from one."""
+    for spec in specs:
+        if "file=" in spec:
+            from nclbench.operators import parse_chain
+            from nclbench.operators.biases import Biases, beside
+
+            _, operator = parse_chain(spec)
+            yield from beside(operator.file) if isinstance(operator, Biases) else ()
 
 
 def _same(file: Path, given: Path) -> bool:

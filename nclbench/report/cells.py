@@ -12,7 +12,7 @@ Mark = Literal["", "best", "second"]
 HEADS = {"spec": "operator", "fitted_on": "fitted on"}
 STANDINGS = {
     "inductive": ("", ""),
-    "folds": ("§", "fitted on the other folds of the test queries; ranked apart"),
+    "folds": ("§", "fitted on the other folds of the queries that are ranked; ranked apart"),
     "transductive": ("†", "transductive: fitted on the test queries together; ranked apart"),
     "oracle": ("‡", "oracle: chosen with the labels of the reported split; ranked apart"),
 }
@@ -44,6 +44,7 @@ class Row:
     spec: str
     fitted_on: str
     standing: str
+    transductive: bool
     unavailable: str
     remark: str
     signature: str

@@ -43,7 +43,7 @@ def build(results: Results | Sequence[Results], *, metrics: Sequence[str] | None
     )
     rows = [row for group in groups for block in group.blocks for row in block]
     identity = {name: list(dict.fromkeys(getattr(row, name) for row in rows)) for name in _IDENTITY}
-    standings = {row.standing for row in rows}
+    standings = {name for row in rows for name in _standings(row)}
     said = [f"{name} {found[0]}" for name, found in identity.items() if len(found) == 1 and found[0]]
     said += [f"ties {rule}" for rule in dict.fromkeys(str(run.options.get("ties", "expected")) for run in runs)]
     return Table(
@@ -102,7 +102,7 @@ def _row(run: Run, metrics: Sequence[str], decimals: int) -> Row:
     standing = "transductive" if operator.transductive else "inductive"
     if run.oracle:
         standing = "oracle"
-    elif operator.fitted_on.startswith("test-folds"):
+    elif any(part.startswith("test-folds") for part in operator.fitted_on.split("+")):
         standing = "folds"
     figures = _figures(run)
     nothing = "–" if operator.unavailable is None else "n/a"
@@ -116,6 +116,7 @@ def _row(run: Run, metrics: Sequence[str], decimals: int) -> Row:
         spec=printable(operator.spec),
         fitted_on=printable(operator.seen),
         standing=standing,
+        transductive=operator.transductive,
         unavailable=printable(operator.unavailable or ""),
         remark=printable("; ".join(_remarks(run, metrics, decimals))),
         signature=printable(run.signature),
@@ -199,11 +200,16 @@ def _marked(rows: list[Row]) -> list[Row]:
     return [replace(row, cells=tuple(cells[at] for cells in columns)) for at, row in enumerate(rows)]
 
 
+def _standings(row: Row) -> tuple[str, ...]:
+    """What a row stands as, and that it saw the test queries where something weightier is said of it."""
+    return (row.standing, "transductive") if row.transductive and row.standing != "transductive" else (row.standing,)
+
+
 def _signed(rows: list[Row], numbers: dict[str, int]) -> tuple[Row, ...]:
     """Signs behind each operator: that of its standing, and the number of its remark (equal remarks share one)."""
     signed = []
     for row in rows:
-        signs = [STANDINGS[row.standing][0]] if STANDINGS[row.standing][0] else []
+        signs = [STANDINGS[name][0] for name in _standings(row) if STANDINGS[name][0]]
         if row.remark:
             signs.append(str(numbers.setdefault(row.remark, len(numbers) + 1)))
         signed.append(replace(row, signs=tuple(signs)))

@@ -36,6 +36,11 @@ def with_bank(problem: Problem, bank: Paths, shelf: Shelf) -> Problem:
             sides[role] = _scored(problem, role, given, scores)
         elif "embeddings" in given:
             sides[role] = collection(role, given)
+    if sides and ("queries", "items") in problem.scores and not any(set(pair) & set(sides) for pair in scores):
+        raise InputError(
+            f"{reading.name}: the bank holds embeddings, and the input is a ready score matrix; give the bank's scores "
+            "against the items, or embeddings of the test"
+        )
     if not sides:
         raise InputError(f"{reading.name}: no embeddings to use as a bank; give texts or items of another split")
     return replace(

@@ -54,6 +54,11 @@ def relate(
 
 def _nothing_relates(queries: Embeddings, items: Embeddings) -> str:
     n, m = len(queries), len(items)
+    if queries.origin == items.origin:
+        return (
+            f"{queries.origin}: read as scores of {n} queries x {m} items, and nothing says which belong together; give "
+            "--map test.text.item_ids=FILE:KEY or --no-labels, or for embeddings two files, TEXT.npy,VIDEO.npy"
+        )
     several = f", --map captions_per_item={n // m} if they follow one another," if n % m == 0 else ""
     return (
         f"{queries.origin}: {n} rows, {items.origin} has {m}, and nothing says which belong together; give "

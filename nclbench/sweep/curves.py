@@ -1,9 +1,12 @@
 """A curve: the points of one grid in one direction, which of them is chosen, and what else would have done."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from nclbench.errors import UsageError
 from nclbench.grids import Axis, Grid
+from nclbench.operators import parse_chain
 from nclbench.results import Run, Value
 
 _SAME = 1e-9
@@ -75,7 +78,7 @@ class Curve:
         for number, axis in enumerate(self.grid.axes):
             place, last = self.best.at[number], len(axis.values) - 1
             ranged = axis.numbers is not None and (axis.scale != "choice" or last > 1)
-            if ranged and last > 0 and place in (0, last):
+            if ranged and last > 0 and place in (0, last) and _goes_on(self.best.spec, axis, place):
                 end = "upper" if place else "lower"
                 yield f"{name}: the best {axis.name}, {axis.values[place]}, is the {end} end of its range; widen it"
         if len({point.run.operator.transductive for point in self.points if not point.failed}) > 1:
@@ -145,3 +148,19 @@ def _stretches(axis: Axis, places: set[int]) -> str:
             last += 1
         said.append(axis.values[first] + (f" to {axis.values[last]}" if last > first else ""))
     return f"{axis.name} {', '.join(said)}"
+
+
+def _goes_on(spec: str, axis: Axis, place: int) -> bool:
+    """Whether the parameter can go beyond this end of its grid."""
+    found = re.search(rf"(?<=[:,]){re.escape(axis.name)}=([^,+]+)", spec)
+    if found is None:
+        return True  # a value that is the default is not spelled, and defaults lie inside
+    if found[1].lstrip("-").isdigit():
+        text = str(int(found[1]) + (1 if place else -1))
+    else:
+        text = repr(float(found[1]) * (2 if place else 0.5))
+    try:
+        parse_chain(f"{spec[: found.start(1)]}{text}{spec[found.end(1) :]}")
+    except UsageError:
+        return False
+    return True
