@@ -14,6 +14,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from nclbench.errors import MissingError, UsageError
+from nclbench.threads import Found, Part, shared
+from nclbench.wide import Wide, join, narrow
 
 SCORES = torch.float32
 SUMS = torch.float64
@@ -69,14 +71,18 @@ class Plan:
     def indices(self, values: npt.NDArray[np.int64]) -> Tensor:
         return self.put(values, COUNTS)
 
-    def fits(self, shape: tuple[int, int]) -> bool:
-        """Whether a matrix of float64 sums of this shape may be kept, with room for one more of its kind.
+    def keeps(self, size: int) -> bool:
+        """Whether so many bytes, shared by all processes, may be kept.
 
         All processes must ask, and get the same answer: what is free can differ between them.
         """
         budget = self.memory if self.memory is not None else _free_memory(self.device) // 4
-        room = torch.tensor([2 * 8 * shape[0] * shape[1] <= budget], device=self.device)
+        room = torch.tensor([-(-size // self.world) <= budget], device=self.device)
         return int(self.total(room.to(COUNTS))) == self.world
+
+    def share(self, work: Callable[[Sequence[Part]], Found], parts: Sequence[Part]) -> list[Found]:
+        """work(some of the parts) of each thread, see `nclbench.threads`; on a device one thread asks for all."""
+        return shared(work, parts) if self.device == "cpu" else [work(parts)]
 
     def tiles(self, starts: tuple[Sequence[int], Sequence[int]], along: int = 0) -> Iterator[tuple[slice, slice]]:
         """This process's share of the grid cut at `starts`; strips along axis `along` are dealt in turn."""
@@ -111,6 +117,20 @@ class Plan:
         for number in range(1, self.world):
             total = reducer.merge(total, tuple(part[number] for part in parts))
         return total
+
+    def largest(self, values: Tensor) -> Tensor:
+        """The largest over all processes, elementwise."""
+        return values if self.world == 1 else torch.stack(gather(values)).amax(0)
+
+    def wide_total(self, parts: Sequence[Wide]) -> Tensor:
+        """The sum of the parts of all threads and all processes, whatever their order."""
+        if self.world == 1:
+            return narrow(parts)
+        return narrow([(each[0], each[1]) for each in gather(torch.stack(join(parts)))])
+
+    def log_total(self, values: Tensor) -> Tensor:
+        """log of the sum of exponentials over all processes, elementwise."""
+        return values if self.world == 1 else torch.stack(gather(values)).logsumexp(0)
 
     def total(self, values: Tensor) -> Tensor:
         """The sum over all processes, added in rank order."""

@@ -5,31 +5,21 @@ alternate row and column normalisation of exp(L) (Sinkhorn & Knopp 1967; Cuturi 
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from nclbench.anderson import Anderson
+from nclbench.kernel import Kernel, Scores
 from nclbench.plan import SUMS, Plan
 from nclbench.reducers import LogSumExp, SoftmaxMass
+from nclbench.threads import alone
 
-# beyond this range of logits a stored kernel of exponentials could under- or overflow in float64 (limit about 700,
-# products of three factors occur), so the logarithms themselves are kept
-SAFE_RANGE = 200.0
-
-
-class Scores(Protocol):
-    """What is needed of a similarity: rows are queries, columns are items."""
-
-    @property
-    def shape(self) -> tuple[int, int]: ...
-    @property
-    def plan(self) -> Plan: ...
-    def reversed(self) -> "Scores": ...
-    def reduce(self, *reducers: Any) -> list[Any]: ...
-    def strips(self) -> Any: ...
+# how many steps the acceleration mixes: more where many will be needed
+_DEPTH, _DEEP, _STRICT = 8, 20, 1e-5
+# steps without a better error before history is dropped, and, after as many again, before it is given up
+_PATIENCE = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,32 +50,53 @@ def sinkhorn(
 ) -> Potentials:
     """Runs until mean |p/c - 1| <= tol, or exactly `iters` times.
 
-    start="gallery": one half-step on the items (inverted softmax), then (queries, items) in turn, as UCoFiA does;
-    start="query": b = 0, then (queries, items) in turn, as POT and DBSN do. The items are always normalised last.
+    With iters these are the plain iterates, the items normalised last. start="gallery": one half-step on the items
+    (inverted softmax), then (queries, items) in turn, as UCoFiA does; start="query": b = 0, then (queries, items) in
+    turn, as POT and DBSN do. With tol they are accelerated (`nclbench.anderson`), and start does not matter.
     row_mass (N,), column_mass (M,): positive; uniform where None. Any scale: they are normalised to sum to one.
     """
+    with alone():
+        return _sinkhorn(scores, tau, start, iters, tol, max_iters, row_mass, column_mass)
+
+
+def _sinkhorn(
+    scores: Scores,
+    tau: float,
+    start: str,
+    iters: int | None,
+    tol: float,
+    max_iters: int,
+    row_mass: Tensor | None,
+    column_mass: Tensor | None,
+) -> Potentials:
     n, m = scores.shape
-    r = _shares(row_mass, n, scores.plan)
     c = _shares(column_mass, m, scores.plan)
-    if start == "gallery":
-        (column,) = scores.reversed().reduce(LogSumExp(1 / tau, r.log()))
-        bias = c.log() - column
-    else:
-        bias = torch.zeros_like(c)
-    mass_of, path = _pass(scores, tau, r)
+    passes = _Passes(scores, tau, _shares(row_mass, n, scores.plan))
+    bias = passes.start(c.log(), start if iters is not None else "")
+    faster = Anderson(m, _DEEP if tol <= _STRICT else _DEPTH, scores.plan.device) if iters is None else None
     limit = max_iters if iters is None else iters
-    done = 0
+    best, best_at, done = math.inf, 0, 0
     while True:
-        log_mass = mass_of(bias)
+        log_mass = passes.mass(bias)
         error = float(((log_mass - c.log()).exp() - 1).abs().mean())
         scores.plan.report("sinkhorn", done, limit)
+        if not math.isfinite(error):
+            raise ArithmeticError("Sinkhorn potentials are not finite")
         if done == limit or (iters is None and error <= tol):
             break
-        bias = bias + c.log() - log_mass
+        if error < 0.98 * best:
+            best, best_at = error, done
+        image = bias + c.log() - log_mass
+        if faster is None:
+            bias = image
+        elif done - best_at > 2 * _PATIENCE and passes.rounded:
+            break  # a kernel in single precision has an error below which nothing goes
+        else:
+            if done - best_at == _PATIENCE:
+                faster.forget()
+            bias = faster.step(bias, image)
         done += 1
-    if not math.isfinite(error):
-        raise ArithmeticError("Sinkhorn potentials are not finite")
-    return Potentials(bias, (log_mass - c.log()).exp(), done, error, error <= tol, path)
+    return Potentials(bias, (log_mass - c.log()).exp(), done, error, error <= tol, passes.path)
 
 
 def _shares(mass: Tensor | None, length: int, plan: Plan) -> Tensor:
@@ -94,45 +105,30 @@ def _shares(mass: Tensor | None, length: int, plan: Plan) -> Tensor:
     return mass.to(plan.device, SUMS) / mass.to(plan.device, SUMS).sum()
 
 
-def _pass(scores: Scores, tau: float, r: Tensor) -> tuple[Callable[[Tensor], Tensor], str]:
-    """A function b -> log p, and its name: a kept kernel of exponentials where it fits, else logarithms by tile."""
-    if scores.plan.fits(scores.shape):
-        kernel = _Kernel.of(scores, tau, r)
-        if kernel is not None:
-            return kernel.log_mass, "stored kernel"
-    return lambda bias: scores.reduce(SoftmaxMass(1 / tau, bias, r))[0][0], "log domain"
+class _Passes:
+    """b -> log p by a kernel of exponentials; where that cannot hold it, by logarithms of float64 tiles."""
 
+    def __init__(self, scores: Scores, tau: float, rows: Tensor) -> None:
+        self.scores, self.scale, self.rows = scores, 1 / tau, rows
+        self.kernel = Kernel.of(scores, tau, rows)
 
-@dataclass(frozen=True, eq=False)
-class _Kernel:
-    """exp(L - row maximum), kept as strips of this process's rows: two matrix-vector products make a pass.
+    @property
+    def path(self) -> str:
+        return "log domain" if self.kernel is None else self.kernel.path
 
-    A row's own factor cancels in the softmax, so taking the maximum off changes nothing.
-    """
+    @property
+    def rounded(self) -> bool:
+        return self.kernel is not None and self.kernel.kind != SUMS
 
-    strips: list[tuple[slice, Tensor]]
-    row_mass: Tensor
-    width: int
-    plan: Plan
+    def mass(self, bias: Tensor) -> Tensor:
+        if self.kernel is not None:
+            return self.kernel.log_mass(bias)
+        return torch.as_tensor(self.scores.reduce(SoftmaxMass(self.scale, bias, self.rows))[0][0])
 
-    @classmethod
-    def of(cls, scores: Scores, tau: float, r: Tensor) -> "_Kernel | None":
-        """None where the range of the logits is not safe for exponentials (in any process)."""
-        strips, unsafe = [], torch.zeros(1, dtype=SUMS, device=scores.plan.device)
-        for rows, tile in scores.strips():
-            logits = (tile - tile.amax(1, keepdim=True)) / tau
-            unsafe += float(logits.amin()) < -SAFE_RANGE
-            strips.append((rows, logits.exp_()))
-            if unsafe:
-                strips.clear()
-                break
-        if float(scores.plan.total(unsafe)):
-            return None
-        return cls(strips, r, scores.shape[1], scores.plan)
-
-    def log_mass(self, bias: Tensor) -> Tensor:
-        weight = (bias - bias.mean()).exp()
-        mass = torch.zeros(self.width, dtype=SUMS, device=self.plan.device)
-        for rows, kernel in self.strips:
-            mass += kernel.T @ (self.row_mass[rows] / (kernel @ weight))
-        return (self.plan.total(mass) * weight).log()
+    def start(self, target: Tensor, name: str) -> Tensor:
+        """(M,) the first b: of the items' half-step (gallery), 0 (query), or what the kernel was scaled with."""
+        if name == "query" or (not name and self.kernel is None):
+            return torch.zeros_like(target)
+        if self.kernel is None:
+            return target - torch.as_tensor(self.scores.reversed().reduce(LogSumExp(self.scale, self.rows.log()))[0])
+        return target - self.kernel.log_column() if name else self.kernel.scaling

@@ -189,15 +189,13 @@ class View:
     def reduce(self, *reducers: Reducer) -> list[Any]:
         return sweep([(self, reducer) for reducer in reducers])
 
-    def strips(self) -> Iterator[tuple[slice, Tensor]]:
-        """This process's strips of whole rows, float64."""
-        for rows, columns in _tiles([(self, _WholeRows())]):
-            tile, rows, _ = self.see(self.base.fine(rows, columns), rows, columns)
-            yield rows, tile
+    @property
+    def largest(self) -> float:
+        return self.base.largest
 
-
-class _WholeRows:
-    whole_rows = True
+    def strip(self, rows: slice, fine: bool = False) -> Tensor:
+        """(n, M) these rows of a plain view, all columns."""
+        return self.plain(rows, slice(0, self.shape[1]), fine)
 
 
 Job = tuple[View, Reducer]

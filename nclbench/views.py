@@ -1,6 +1,5 @@
 """Which collection against which: the similarities that an operator may look at, and a record of what it looked at."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -168,6 +167,10 @@ class Watched:
         self.looked.add((self.rows, self.columns, self.turned or any(reducer.across for reducer in reducers)))
         return self.view.reduce(*reducers)
 
-    def strips(self) -> Iterator[tuple[slice, Tensor]]:
+    @property
+    def largest(self) -> float:
+        return self.view.largest
+
+    def strip(self, rows: slice, fine: bool) -> Tensor:
         self.looked.add((self.rows, self.columns, True))
-        return self.view.strips()
+        return self.view.strip(rows, fine)

@@ -13,13 +13,14 @@ import nclbench
 
 HOUSE = Path(nclbench.__file__).parent
 FLOORS = {
-    "0": "errors",
+    "0": "errors wide threads",
     "1": "plan registry files grids",
     "2": "problem results temperature maps looks",
     "2b": "fusion folds leaks",
     "3": "bases similarity reducers counting scorers/",
     "3a": "leaders compounds",
-    "3b": "potentials pairs",
+    "3b": "kernel anderson pairs",
+    "3b+": "potentials",
     "3c": "views",
     "4": "operators/",
     "5": "ranking",

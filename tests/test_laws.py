@@ -107,7 +107,7 @@ def test_the_law_covers_what_it_says() -> None:
         operators.parse("sinkhorn").learn(Views(Bases(plain, Plan(memory=memory)))).convergence.path
         for memory in (KEPT, STREAMED)
     }
-    assert paths == {"stored kernel", "log domain"}
+    assert paths == {"kept kernel", "streamed kernel"}
 
 
 @pytest.mark.parametrize("case", ["repeated", "captions", "banks-scores-64"])

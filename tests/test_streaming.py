@@ -72,11 +72,11 @@ def test_raw_ranking_at_20000_by_20000_stays_under_200_megabytes() -> None:
 def test_sinkhorn_does_not_hold_scores_either() -> None:
     """At 6000 x 6000 S is 144 MB in float32, 288 MB in float64; the vectors are 25 MB."""
     found = measured(6_000, ["sinkhorn:iters=1"])
-    assert found["paths"] == ["log domain"] * 2
+    assert found["paths"] == ["streamed kernel"] * 2
     assert found["above"] < 170
 
 
 def test_the_measurement_sees_scores_that_are_held() -> None:
     found = measured(4_500, ["sinkhorn:iters=1"], memory=1 << 30, direction="t2v")
-    assert found["paths"] == ["stored kernel"]
+    assert found["paths"] == ["kept kernel"]
     assert found["above"] > 170  # 162 MB of it are S

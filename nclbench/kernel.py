@@ -1,0 +1,197 @@
+"""exp of the scores, strip by strip: kept where it fits, made again at every pass where not, the same bits either way.
+
+K_ij = exp(L_ij + row_i + column_j) with L = S / tau. row and column take off the rows' maxima and then the columns': all
+entries lie in (0, 1], and every row and every column has a 1, so that none can vanish as a whole.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from nclbench.plan import SCORES, SUMS, Plan
+from nclbench.wide import Wide, plus, zero
+
+# up to so many entries everything is float64; beyond, scores and kernel are float32 and all sums float64
+EXACT = 1 << 22
+# beyond this |L|, rounding of float32 scores would be felt
+_COLDEST = 1100.0
+# entries of a strip: what a thread holds of a recomputed kernel; and of a block, which should stay in cache
+_STRIP, _BLOCK = 1 << 22, 320_000
+# below so many entries one thread is done before others have begun
+_ONE = 1 << 21
+# logarithms of the smallest entry, and of what weights may span before small entries would be missed
+_FLOOR = {SCORES: -87.0, SUMS: -700.0}
+_SPAN = {SCORES: 50.0, SUMS: 600.0}
+_TINY = 1e-300
+
+
+class Scores(Protocol):
+    """What is needed of a similarity: rows are queries, columns are items."""
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+    @property
+    def plan(self) -> Plan: ...
+    @property
+    def largest(self) -> float: ...
+    def strip(self, rows: slice, fine: bool) -> Tensor: ...
+    def reversed(self) -> "Scores": ...
+    def reduce(self, *reducers: Any) -> list[Any]: ...
+
+
+@dataclass(eq=False)
+class Kernel:
+    """scale: 1 / tau. mass: (N,) shares of the rows. row (N,), column (M,): logarithms taken into K.
+
+    taken: (M,) what was added to L before, where weights had grown far apart; None at first.
+    kept: this process's strips of K by their first row, empty where they are made again.
+    """
+
+    scores: Scores
+    scale: float
+    mass: Tensor
+    strips: list[slice]
+    kind: torch.dtype
+    keep: bool
+    row: Tensor
+    column: Tensor
+    taken: Tensor | None = None
+    kept: dict[int, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, scores: Scores, tau: float, mass: Tensor) -> "Kernel | None":
+        """None where the temperature is too cold for exponentials of rounded scores."""
+        (n, m), plan = scores.shape, scores.plan
+        kind = SUMS if n * m <= EXACT else SCORES
+        if kind == SCORES and scores.largest / tau > _COLDEST:
+            return None
+        row, column = (torch.zeros(length, dtype=SUMS, device=plan.device) for length in (n, m))
+        keep = plan.keeps(n * m * (8 if kind == SUMS else 4))
+        found = cls(scores, 1 / tau, mass, strips(n, m, plan), kind, keep, row, column)
+        found._scale(column)
+        return found
+
+    @property
+    def scaling(self) -> Tensor:
+        """(M,) the bias that K is scaled with."""
+        return self.column if self.taken is None else self.column + self.taken
+
+    @property
+    def path(self) -> str:
+        return "kept kernel" if self.keep else "streamed kernel"
+
+    def log_mass(self, bias: Tensor) -> Tensor:
+        """(M,) log p_j = log sum_i r_i softmax_j(L_ij + b_j) under b (M,)."""
+        log_mass, faintest = self._log_mass(bias)
+        if faintest < -_SPAN[self.kind]:
+            # of K scaled for this b nothing is lost: each row has an entry of 1 under the largest weight
+            self._scale(bias)
+            log_mass, _ = self._log_mass(bias)
+        return log_mass
+
+    def _log_mass(self, bias: Tensor) -> tuple[Tensor, float]:
+        """As above, and the logarithm of the least total: entries of K that were rounded to 0 count beside that."""
+        power = bias - self.scaling
+        power = power - power.max()
+        least, mass = self._pass(power.exp())
+        log_mass = mass.log()
+        return log_mass + power, math.log(least) + min(0.0, float(log_mass.min()))
+
+    def log_column(self) -> Tensor:
+        """(M,) log sum_i r_i exp(L_ij). Each strip has its own maxima, since those of K may lie far from a column's."""
+        log_row = self.mass.log()
+
+        def work(mine: Sequence[slice]) -> Tensor:
+            total = torch.full_like(self.column, -torch.inf)
+            for rows in mine:
+                logits = self._logits(rows)
+                logits.add_(log_row[rows, None].to(logits.dtype))
+                top = logits.amax(0)
+                sums = logits.sub_(top).exp_().sum(0, dtype=SUMS)
+                torch.logaddexp(total, top.to(SUMS) + sums.log(), out=total)
+            return total
+
+        found = self._over_strips(work)
+        return self.scores.plan.log_total(torch.stack(found).logsumexp(0))
+
+    def _pass(self, weight: Tensor) -> tuple[float, Tensor]:
+        """The least total of a row and (M,) the masses of the columns, under weights (M,)."""
+
+        def work(mine: Sequence[slice]) -> tuple[Tensor, Wide]:
+            least, whole = torch.ones_like(weight[:1]), zero(weight)
+            for rows in mine:
+                mass = torch.zeros_like(weight)
+                for block, part in self._blocks(rows):
+                    total = torch.mv(block, weight)
+                    torch.minimum(least, total.amin(), out=least)
+                    mass.addmv_(block.T, self.mass[part] / total.clamp_(min=_TINY))
+                whole = plus(whole, mass)
+            return least, whole
+
+        found, plan = self._over_strips(work), self.scores.plan
+        least = -plan.largest(-torch.stack([part for part, _ in found]).amin(0))
+        return max(float(least), _TINY), plan.wide_total([part for _, part in found])
+
+    def _blocks(self, rows: slice) -> Any:
+        """Blocks of a strip in float64 with the rows they are, each small enough to stay in cache."""
+        strip = self.kept[rows.start] if self.keep else self._made(rows)
+        step = max(8, _BLOCK // strip.shape[1])
+        room = strip if self.kind == SUMS else torch.empty(min(step, len(strip)), strip.shape[1], dtype=SUMS, device=strip.device)
+        for start in range(0, len(strip), step):
+            part = strip[start : start + step]
+            block = part if self.kind == SUMS else room[: len(part)].copy_(part)
+            yield block, slice(rows.start + start, rows.start + start + len(part))
+
+    def _made(self, rows: slice) -> Tensor:
+        logits = self._logits(rows)
+        return self._finished(logits.add_(self.row[rows, None].to(logits.dtype)).to(self.kind))
+
+    def _finished(self, logits: Tensor) -> Tensor:
+        return logits.add_(self.column.to(self.kind)).clamp_(min=_FLOOR[self.kind]).exp_()
+
+    def _logits(self, rows: slice) -> Tensor:
+        """(n, M) L + taken of a strip; never the caller's own memory."""
+        logits = self.scores.strip(rows, self.kind == SUMS) * self.scale
+        return logits if self.taken is None else logits.add_(self.taken.to(logits.dtype))
+
+    def _scale(self, bias: Tensor) -> None:
+        """Takes the maxima of the rows of L + b off, and those of the columns of the rest."""
+        self.kept.clear()
+        self.taken = bias if bool(bias.any()) else None
+
+        def work(mine: Sequence[slice]) -> Tensor:
+            top = torch.full_like(self.column, -torch.inf)
+            for rows in mine:
+                logits = self._logits(rows)
+                best = logits.amax(1)
+                self.row[rows] = -best.to(SUMS)
+                logits = logits.sub_(best[:, None]).to(self.kind)
+                torch.maximum(top, logits.amax(0).to(SUMS), out=top)
+                if self.keep:
+                    self.kept[rows.start] = logits
+            return top
+
+        found = self._over_strips(work)
+        top = found[0]
+        for part in found[1:]:
+            top = torch.maximum(top, part)
+        self.column = -self.scores.plan.largest(top)
+        if self.keep:
+            self._over_strips(lambda mine: [self._finished(self.kept[rows.start]) for rows in mine])
+
+    def _over_strips(self, work: Callable[[Sequence[slice]], Any]) -> list[Any]:
+        return self.scores.plan.share(work, self.strips)
+
+
+def strips(n: int, m: int, plan: Plan) -> list[slice]:
+    """This process's strips of whole rows. They depend on the shape only, and none is a single row unless all are:
+
+    products of one row are made by another routine, whose last bits differ.
+    """
+    count = 1 if n * m <= _ONE else max(1, -(-n // max(2, min(512, _STRIP // m))))
+    edges = [n * number // count for number in range(count + 1)]
+    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)][plan.rank :: plan.world]
