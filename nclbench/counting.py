@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nclbench.plan import COUNTS, SUMS, Plan
 
+_CHUNK = 16
 State = tuple[Tensor, ...]
 Exact = Callable[[Tensor, Tensor], Tensor]
 
@@ -92,6 +93,13 @@ class CountAbove:
         return state[0][0], state[0][1]
 
 
+def _maxima(tile: Tensor, width: int) -> Tensor:
+    """(n, width * _CHUNK) -> (n, width), the largest of every width-th column; quick in the order of memory."""
+    if tile.stride(1) == 1:
+        return tile.reshape(len(tile), _CHUNK, width).amax(1)
+    return tile.T.reshape(_CHUNK, width, len(tile)).amax(0).T
+
+
 @dataclass(frozen=True, eq=False)
 class Leaders:
     """The `count` largest tile values of each row with their columns; candidates, since tiles are approximate."""
@@ -110,7 +118,7 @@ class Leaders:
 
     def step(self, state: State, tile: Tensor, rows: slice, columns: slice) -> State:
         best, where = state[0][rows], state[1][rows]
-        if tile.shape[1] <= 4 * self.count or bool((where[:, -1] < 0).any()):
+        if tile.shape[1] < 2 * _CHUNK * self.count:
             value, column = tile.topk(min(self.count, tile.shape[1]), dim=1)
             column = column + columns.start
         else:
@@ -121,15 +129,29 @@ class Leaders:
         state[0][rows], state[1][rows] = top, column.gather(1, order)
         return state
 
-    @staticmethod
-    def _survivors(tile: Tensor, bar: Tensor, offset: int) -> tuple[Tensor, Tensor]:
-        """The entries at or above each row's bar, padded to a rectangle."""
-        row, column = (tile >= _outward(bar, tile.dtype, -torch.inf)[:, None]).nonzero(as_tuple=True)
+    def _survivors(self, tile: Tensor, bar: Tensor, offset: int) -> tuple[Tensor, Tensor]:
+        """The entries that may be among the largest, padded to a rectangle.
+
+        A chunk's maximum stands for its entries: the count-th largest maximum bounds the count-th largest entry.
+        """
+        width = tile.shape[1] // _CHUNK
+        chunks = _maxima(tile[:, : width * _CHUNK], width)
+        bar = _outward(bar, tile.dtype, -torch.inf)
+        if bool(bar.isinf().any()):
+            bar = torch.maximum(bar, chunks.topk(self.count, dim=1).values[:, -1])
+        row, chunk = (chunks >= bar[:, None]).nonzero(as_tuple=True)
+        members = chunk[:, None] + width * torch.arange(_CHUNK, device=tile.device)
+        inside = tile[row[:, None], members] >= bar[row, None]
+        rest, tail = (tile[:, width * _CHUNK :] >= bar[:, None]).nonzero(as_tuple=True)
+        row = torch.cat([row[:, None].expand_as(members)[inside], rest])
+        column = torch.cat([members[inside], tail + width * _CHUNK])
+        row, order = row.sort(stable=True)
+        column = column[order]
         sizes = torch.bincount(row, minlength=len(tile))
         place = torch.arange(len(row), device=tile.device) - (sizes.cumsum(0) - sizes)[row]
-        width = int(sizes.max()) if len(row) else 0
-        value = torch.full((len(tile), width), -torch.inf, dtype=SUMS, device=tile.device)
-        index = torch.full((len(tile), width), -1, dtype=COUNTS, device=tile.device)
+        longest = int(sizes.max()) if len(row) else 0
+        value = torch.full((len(tile), longest), -torch.inf, dtype=SUMS, device=tile.device)
+        index = torch.full((len(tile), longest), -1, dtype=COUNTS, device=tile.device)
         value[row, place], index[row, place] = tile[row, column].to(SUMS), column + offset
         return value, index
 

@@ -24,22 +24,44 @@ def candidates(view: View, k: int) -> Leaders:
 def certified(view: View, found: tuple[Tensor, Tensor], k: int) -> tuple[Tensor, Tensor]:
     """(N, k) columns of the best items, ties by lowest index, and their scores, from the candidates of each row."""
     k = min(k, view.shape[1])
-    _, columns = found
-    n, count = columns.shape
-    out = torch.empty((n, k), dtype=COUNTS, device=columns.device)
-    values = torch.empty((n, k), dtype=SUMS, device=columns.device)
+    rows = torch.arange(len(found[1]), device=found[1].device)
+    return _decided(view, found[1], rows, k)
+
+
+def ordered(view: View, found: tuple[Tensor, Tensor], k: int) -> Tensor:
+    """(N, k) columns as of `certified`. Only rows with candidates closer than the tiles' error are scored again."""
+    k = min(k, view.shape[1])
+    values, columns = found
+    nearest = values[:, :k].clone()
+    if values.shape[1] > 1:
+        nearest[:, : values.shape[1] - 1] -= values[:, 1 : k + 1]
+    close = nearest <= 2 * view.error + view.tolerance
+    if values.shape[1] == k:
+        close[:, -1] = False  # nothing is left out that could come after the last one
+    doubtful = close.any(1).nonzero()[:, 0]
+    out = columns[:, :k].clone()
+    out[doubtful], _ = _decided(view, columns, doubtful, k)
+    return out
+
+
+def _decided(view: View, columns: Tensor, wanted: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The best of the wanted rows (n,) by the definition: (n, k) columns and scores. columns: (N, count) candidates."""
+    count = columns.shape[1]
+    out = torch.empty((len(wanted), k), dtype=COUNTS, device=columns.device)
+    values = torch.empty((len(wanted), k), dtype=SUMS, device=columns.device)
     step = max(1, (1 << 18) // count)
-    for start in range(0, n, step):
-        rows = torch.arange(start, min(start + step, n), device=columns.device)
+    for start in range(0, len(wanted), step):
+        rows = wanted[start : start + step]
+        place = slice(start, start + len(rows))
         scores = view.exact(rows.repeat_interleave(count), columns[rows].flatten()).view(-1, count)
-        out[rows], values[rows] = _in_order(scores, columns[rows], k, view.tolerance)
+        out[place], values[place] = _in_order(scores, columns[rows], k, view.tolerance)
         if count < view.shape[1]:
             # no other tile value exceeds the weakest candidate's, nor any score that by twice the error
             reach = scores.amin(1) + 2 * view.error + view.tolerance
-            doubtful = rows[scores.topk(k, dim=1).values[:, -1] <= reach]
+            doubtful = (scores.topk(k, dim=1).values[:, -1] <= reach).nonzero()[:, 0]
             for part in range(0, len(doubtful), view.plan.strip(view.shape[1])):
                 few = doubtful[part : part + view.plan.strip(view.shape[1])]
-                out[few], values[few] = _whole_rows(view, few, k)
+                out[few + start], values[few + start] = _whole_rows(view, rows[few], k)
     return out, values
 
 

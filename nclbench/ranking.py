@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nclbench.counting import CountAbove
-from nclbench.leaders import candidates, certified
+from nclbench.leaders import candidates, ordered
 from nclbench.problem import Integers, Relevance
 from nclbench.similarity import Job, View, sweep
 
@@ -81,6 +81,5 @@ def _ranking(request: Request, found: Iterator[Any]) -> Ranking:
     above, tied = (none, none) if request.relevance is None else (part.cpu().numpy() for part in next(found))
     top = None
     if request.top:
-        columns, _ = certified(request.view, next(found), request.top)
-        top = columns.cpu().numpy()
+        top = ordered(request.view, next(found), request.top).cpu().numpy()
     return Ranking(relevance.query, relevance.item, relevance.gain, above, tied, top, request.view.shape)
