@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nclbench.plan import COUNTS, SUMS, Plan
 
-_CHUNK = 16
+_CHUNK = 8
 State = tuple[Tensor, ...]
 Exact = Callable[[Tensor, Tensor], Tensor]
 

@@ -5,7 +5,7 @@ entries lie in (0, 1], and every row and every column has a 1, so that none can 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -105,7 +105,7 @@ class Kernel:
         """(M,) log sum_i r_i exp(L_ij). Each strip has its own maxima, since those of K may lie far from a column's."""
         log_row = self.mass.log()
 
-        def work(mine: Sequence[slice]) -> Tensor:
+        def work(mine: Iterator[slice]) -> Tensor:
             total = torch.full_like(self.column, -torch.inf)
             for rows in mine:
                 logits = self._logits(rows)
@@ -121,7 +121,7 @@ class Kernel:
     def _pass(self, weight: Tensor) -> tuple[float, Tensor]:
         """The least total of a row and (M,) the masses of the columns, under weights (M,)."""
 
-        def work(mine: Sequence[slice]) -> tuple[Tensor, Wide]:
+        def work(mine: Iterator[slice]) -> tuple[Tensor, Wide]:
             least, whole = torch.ones_like(weight[:1]), zero(weight)
             for rows in mine:
                 mass = torch.zeros_like(weight)
@@ -163,7 +163,7 @@ class Kernel:
         self.kept.clear()
         self.taken = bias if bool(bias.any()) else None
 
-        def work(mine: Sequence[slice]) -> Tensor:
+        def work(mine: Iterator[slice]) -> Tensor:
             top = torch.full_like(self.column, -torch.inf)
             for rows in mine:
                 logits = self._logits(rows)
@@ -183,7 +183,7 @@ class Kernel:
         if self.keep:
             self._over_strips(lambda mine: [self._finished(self.kept[rows.start]) for rows in mine])
 
-    def _over_strips(self, work: Callable[[Sequence[slice]], Any]) -> list[Any]:
+    def _over_strips(self, work: Callable[[Iterator[slice]], Any]) -> list[Any]:
         return self.scores.plan.share(work, self.strips)
 
 

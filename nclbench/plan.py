@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from nclbench.errors import MissingError, UsageError
-from nclbench.threads import Found, Part, shared
+from nclbench.threads import Found, Part, shared, workers
 from nclbench.wide import Wide, join, narrow
 
 SCORES = torch.float32
@@ -80,24 +80,25 @@ class Plan:
         room = torch.tensor([-(-size // self.world) <= budget], device=self.device)
         return int(self.total(room.to(COUNTS))) == self.world
 
-    def share(self, work: Callable[[Sequence[Part]], Found], parts: Sequence[Part]) -> list[Found]:
+    def share(self, work: Callable[[Iterator[Part]], Found], parts: Sequence[Part]) -> list[Found]:
         """work(some of the parts) of each thread, see `nclbench.threads`; on a device one thread asks for all."""
-        return shared(work, parts) if self.device == "cpu" else [work(parts)]
+        return shared(work, parts) if self.device == "cpu" else [work(iter(parts))]
 
-    def tiles(self, starts: tuple[Sequence[int], Sequence[int]], along: int = 0) -> Iterator[tuple[slice, slice]]:
-        """This process's share of the grid cut at `starts`; strips along axis `along` are dealt in turn."""
+    def tiles(self, starts: tuple[Sequence[int], Sequence[int]], along: int = 0) -> list[list[tuple[slice, slice]]]:
+        """This process's strips of the grid cut at `starts`, tile by tile; strips along axis `along` are dealt in turn."""
         rows, columns = ([slice(a, b) for a, b in zip(cut[:-1], cut[1:], strict=True)] for cut in starts)
-        outer, inner = (rows, columns) if along == 0 else (columns, rows)
-        for number, strip in enumerate(outer):
-            if number % self.world == self.rank:
-                for other in inner:
-                    yield (strip, other) if along == 0 else (other, strip)
+        if along == 0:
+            return [[(strip, other) for other in columns] for strip in rows[self.rank :: self.world]]
+        return [[(other, strip) for other in rows] for strip in columns[self.rank :: self.world]]
 
     def cuts(self, length: int, axis: int, allowed: Sequence[int] | None = None, size: int | None = None) -> list[int]:
         """Where to cut an axis of this length; only at `allowed` positions where those are given."""
         step = size or self.tile[axis]
         if allowed is None:
-            return [*range(0, length, step), length]
+            count = -(-length // step)
+            if count > 1:  # as many for each thread
+                count = min(-(-count // workers()) * workers(), length)
+            return [length * number // count for number in range(count)] + [length]
         found = [0]
         for position, following in zip(allowed, [*allowed[1:], length], strict=True):
             if following - found[-1] > step and position > found[-1]:

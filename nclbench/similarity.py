@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nclbench.maps import NEAR, TileMap
 from nclbench.plan import SCORE_ROUNDOFF, SUMS, Plan
+from nclbench.threads import Counted
 
 Rows = slice | Tensor
 
@@ -206,30 +207,39 @@ def sweep(jobs: Sequence[Job]) -> list[Any]:
     base = jobs[0][0].base
     assert all(view.base is base for view, _ in jobs)
     plan = base.plan
-    states = [reducer.init(view.shape, plan) for view, reducer in jobs]
     precise = [reducer.fine or (view.map is not None and view.map.fine) for view, reducer in jobs]
-    whole = base.shape[0] * base.shape[1] / plan.world
-    done = 0
-    for rows, columns in _tiles(jobs):
-        rough = None if all(precise) else base.tile(rows, columns)
-        exact = base.fine(rows, columns) if any(precise) else None
-        seen: dict[tuple[int, bool], tuple[Tensor, slice, slice]] = {}
-        for number, (view, reducer) in enumerate(jobs):
-            source = exact if precise[number] else rough
-            assert source is not None
-            key = (id(view), precise[number])
-            if key not in seen:
-                seen = {key: view.see(source, rows, columns)}
-            states[number] = reducer.step(states[number], *seen[key])
-        done += (rows.stop - rows.start) * (columns.stop - columns.start)
-        plan.report("scores", done, whole)
+    grid = _tiles(jobs)
+    whole = sum((rows.stop - rows.start) * (columns.stop - columns.start) for strip in grid for rows, columns in strip)
+    done = Counted(plan.report, "scores", whole)
+
+    def work(strips: Iterator[list[tuple[slice, slice]]]) -> list[tuple[Tensor, ...]]:
+        states = [reducer.init(view.shape, plan) for view, reducer in jobs]
+        for strip in strips:
+            for rows, columns in strip:
+                rough = None if all(precise) else base.tile(rows, columns)
+                exact = base.fine(rows, columns) if any(precise) else None
+                seen: dict[tuple[int, bool], tuple[Tensor, slice, slice]] = {}
+                for number, (view, reducer) in enumerate(jobs):
+                    source = exact if precise[number] else rough
+                    assert source is not None
+                    key = (id(view), precise[number])
+                    if key not in seen:
+                        seen = {key: view.see(source, rows, columns)}
+                    states[number] = reducer.step(states[number], *seen[key])
+                done.add((rows.stop - rows.start) * (columns.stop - columns.start))
+        return states
+
+    found = plan.share(work, grid)
+    states = found[0]
+    for more in found[1:]:
+        states = [reducer.merge(a, b) for (_, reducer), a, b in zip(jobs, states, more, strict=True)]
     return [
         reducer.finish(plan.agree(reducer, state)) for (_, reducer), state in zip(jobs, states, strict=True)
     ]
 
 
-def _tiles(jobs: Sequence[tuple[View, Any]]) -> Iterator[tuple[slice, slice]]:
-    """This process's tiles of the base, cut as every job needs them."""
+def _tiles(jobs: Sequence[tuple[View, Any]]) -> list[list[tuple[slice, slice]]]:
+    """This process's strips of tiles of the base, cut as every job needs them."""
     base, plan = jobs[0][0].base, jobs[0][0].plan
     whole = {int(not view.reverse) for view, reducer in jobs if reducer.whole_rows}
     whole |= {view.whole for view, _ in jobs if view.whole is not None}
@@ -245,4 +255,4 @@ def _tiles(jobs: Sequence[tuple[View, Any]]) -> Iterator[tuple[slice, slice]]:
         else:
             cuts.append(plan.cuts(length, axis, next(iter(allowed), None)))
     # strips are dealt along the axis whose rows are kept whole, so that one process sees them complete
-    yield from plan.tiles((cuts[0], cuts[1]), along=1 if whole == {0} else 0)
+    return plan.tiles((cuts[0], cuts[1]), along=1 if whole == {0} else 0)

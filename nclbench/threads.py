@@ -4,15 +4,28 @@ Threads within one operation wait for the slowest at its end; these do not, so t
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
+from threading import Event, Lock
 from typing import TypeVar
 
 import torch
 
 Part = TypeVar("Part")
 Found = TypeVar("Found")
+
+class Counted:
+    """Work done by several threads, told as it adds up."""
+
+    def __init__(self, report: Callable[[str, float, float], None], stage: str, whole: float) -> None:
+        self._report, self._stage, self._whole, self._done, self._lock = report, stage, whole, 0.0, Lock()
+
+    def add(self, more: float) -> None:
+        with self._lock:
+            self._done += more
+            self._report(self._stage, self._done, self._whole)
+
 
 _outside: list[int] = []
 
@@ -37,15 +50,45 @@ def alone() -> Iterator[int]:
         _outside.clear()
 
 
+def workers() -> int:
+    """How many threads there are to share work."""
+    return _outside[0] if _outside else torch.get_num_threads()
+
+
 @cache
 def _workers(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix="nclbench")
 
 
-def shared(work: Callable[[Sequence[Part]], Found], parts: Sequence[Part]) -> list[Found]:
-    """work(some of the parts), by as many threads as torch may use, each with every so-manyth part."""
+def shared(work: Callable[[Iterator[Part]], Found], parts: Sequence[Part]) -> list[Found]:
+    """work(some of the parts), by as many threads as torch may use, each with every so-manyth part.
+
+    When one of them fails, or the asking thread is interrupted, the others are given no further parts.
+    """
     with alone() as count:
         threads = min(count, len(parts))
         if threads < 2:
-            return [work(parts)]
-        return list(_workers(count).map(work, [parts[number::threads] for number in range(threads)]))
+            return [work(iter(parts))]
+        stopped = Event()
+
+        def mine(number: int) -> Iterator[Part]:
+            for part in parts[number::threads]:
+                if stopped.is_set():
+                    return
+                yield part
+
+        futures = [_workers(count).submit(_watched, work, mine(number), stopped) for number in range(threads)]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            stopped.set()
+            wait(futures)
+            raise
+
+
+def _watched(work: Callable[[Iterator[Part]], Found], parts: Iterator[Part], stopped: Event) -> Found:
+    try:
+        return work(parts)
+    except BaseException:
+        stopped.set()
+        raise

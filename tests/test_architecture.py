@@ -29,7 +29,7 @@ FLOORS = {
     "6b": "instances",
     "7": "evaluation deploy",
     "8": "report/ sources/ sinks/",
-    "8b": "sweep/",
+    "8b": "sweep/ bench/",
     "9": "cli/",
     "10": "__init__ __main__",
 }

@@ -1,24 +1,30 @@
 """Two and three processes (gloo), one of them idle, give the integers of one; a hang is a failure."""
 
+import json
 import os
 import pickle
+import socket
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import factories
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 import torch.distributed as dist
 from factories import KEPT, LAWFUL, STREAMED
 
-from nclbench import evaluate
+from nclbench import evaluate, load
 from nclbench.plan import Plan
 from nclbench.problem import Problem, Relevance
+from nclbench.sinks import save
 
 LIMIT = 150.0  # seconds for all processes together
 CASES = ["repeated", "ties-dot", "captions", "banks-scores-64", "captions-scores-32"]
@@ -58,7 +64,7 @@ def child(rank: int, world: int, folder: Path) -> None:
     cold = factories.integers(lopsided(), COLD, Plan(tile=TILES["wide"], memory=KEPT))
     found["lopsided"] = {key: each.integers() for key, each in cold.items()}
     # three strips of 20 rows and one of 1, for two or three processes
-    strips = [rows.start for rows, _ in Plan(tile=(20, 20)).tiles(([0, 20, 40, 60, 61], [0, 61]))]
+    strips = [rows.start for strip in Plan(tile=(20, 20)).tiles(([0, 20, 40, 60, 61], [0, 61])) for rows, _ in strip]
     results = evaluate(LAWFUL["captions"](), ["sinkhorn"], plan=Plan(tile=(16, 16), memory=STREAMED))
     found["evaluate"] = [run.metrics for run in results.runs], results.environment["processes"], strips
     (folder / f"found.{rank}").write_bytes(pickle.dumps(found))
@@ -133,3 +139,93 @@ def test_some_processes_are_idle() -> None:
 
 if __name__ == "__main__":
     child(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+
+
+# ---------------------------------------------------------------------------------------------- the command line
+
+
+def launched(folder: Path, *arguments: str, world: int = 2) -> list["subprocess.Popen[str]"]:
+    """The processes of one run, started as torchrun starts them."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(world), "OMP_NUM_THREADS": "1"}
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", "nclbench", *arguments],
+            cwd=folder,
+            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(world)
+    ]
+
+
+def ended(processes: list["subprocess.Popen[str]"]) -> list[tuple[int, str, str]]:
+    try:
+        return [(process.wait(LIMIT), *process.communicate()) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def test_one_process_speaks_and_writes_what_a_single_one_does(tmp_path: Path) -> None:
+    save(LAWFUL["banks"](), tmp_path / "a.h5")
+    arguments = ["eval", "--emb", "a.h5", "--normalize", "sinkhorn:tau=0.1", "--normalize", "gc", "--normalize", "csls:k=3"]
+    (alone,) = ended(launched(tmp_path, *arguments, "-o", "one.json", world=1))
+    first, second = ended(launched(tmp_path, *arguments, "-o", "two.json"))
+    assert (first[0], second) == (0, (0, "", "")), first
+    assert first[1] == alone[1] and first[2].replace("two.", "one.") == alone[2]
+    one, two = (json.loads((tmp_path / name).read_text()) for name in ("one.json", "two.json"))
+    assert one["runs"] == two["runs"] and two["environment"]["processes"] == 2
+    for kind in ("queries", "items"):
+        tables = [pq.read_table(tmp_path / f"{name}.{kind}.parquet") for name in ("one", "two")]
+        one, two = (table.to_pandas() for table in tables)
+        if "bias" in one:
+            np.testing.assert_allclose(one.pop("bias"), two.pop("bias"), rtol=0, atol=1e-9)
+        pd.testing.assert_frame_equal(one, two)
+
+
+def test_torchrun_starts_it(tmp_path: Path) -> None:
+    save(LAWFUL["captions"](), tmp_path / "a.npz")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m"]
+    done = subprocess.run(
+        [*torchrun, "nclbench", "eval", "--emb", "a.npz", "--normalize", "sinkhorn:tau=0.1", "--json", "-q"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    runs = json.loads(done.stdout)["runs"]
+    assert [run["metrics"] for run in runs] == [
+        json.loads(json.dumps(asdict(run)))["metrics"] for run in evaluate(load(tmp_path / "a.npz"), ["sinkhorn:tau=0.1"]).runs
+    ]
+
+
+def test_a_mistake_is_said_once(tmp_path: Path) -> None:
+    first, second = ended(launched(tmp_path, "eval", "--emb", "gone.h5"))
+    assert (first[0], second[0]) == (4, 4)
+    assert "no such file" in first[2] and len(first[2].splitlines()) == 1
+    save(LAWFUL["captions"](), tmp_path / "a.npz")
+    first, second = ended(launched(tmp_path, "sweep", "--val", "a.npz", "--normalize", "is:tau=1|2"))
+    assert (first[0], second) == (2, (2, "", "")) and "runs in one process" in first[2]
+
+
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_killed_process_ends_the_run_with_a_line_and_without_a_file(killed: int, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    np.save(tmp_path / "s.npy", draw.normal(size=(2500, 2500)).astype(np.float32))
+    endless = "sinkhorn:tau=0.02,tol=1e-15,max_iters=1000000"
+    processes = launched(tmp_path, "eval", "--emb", "s.npy", "--normalize", endless, "-o", "out.json", "-q")
+    try:
+        time.sleep(12)
+        assert all(process.poll() is None for process in processes)
+        processes[killed].kill()
+        other = processes[1 - killed]
+        code, said = other.wait(60), other.communicate()[1]
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    assert code == 4 and "another process of this run has ended" in said and len(said.splitlines()) == 1, said
+    assert [path.name for path in tmp_path.iterdir()] == ["s.npy"]

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from nclbench import __version__
-from nclbench.cli import streams
+from nclbench.cli import processes, streams
 from nclbench.cli.convert import convert
 from nclbench.cli.datasets import app as datasets
 from nclbench.cli.demo import demo
@@ -71,7 +71,8 @@ def main() -> None:
         code, line = explained(error)
         if debugging() and not isinstance(error, SystemExit):
             traceback.print_exc()
-        _say(line)
+        # what all processes of a run have found is said once
+        _say("" if processes.follower() and code in (2, 3, 5) else line)
     else:
         code = code if isinstance(code, int) else 0
         if code == INTERRUPTED[0]:  # which is how typer returns a KeyboardInterrupt

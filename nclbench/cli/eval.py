@@ -4,7 +4,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from nclbench.cli import options, output, targets
+from nclbench.cli import options, output, processes, targets
 from nclbench.cli.progress import Progress
 from nclbench.errors import InputError, UsageError, nearest
 
@@ -84,8 +84,9 @@ def evaluate(
     from nclbench.results import Results
     from nclbench.sources import load
 
-    with Progress(not (no_progress or quiet)) as progress:
-        plan = choose(device, memory, threads, progress)
+    followed = processes.follower()
+    with Progress(not (no_progress or quiet or followed)) as progress, processes.joined(device) as mine:
+        plan = choose(mine, memory, threads, progress)
         loaded = [
             load(
                 path,
@@ -118,6 +119,8 @@ def evaluate(
             )
             for problem in problems
         ]
+    if followed:
+        return
     results = replace(Results.joined(found), command=shlex.join(["nclbench", *sys.argv[1:]]))
     output.deliver(results, format=format, json=json, output=out, out_dir=out_dir, metrics=metric, quiet=quiet)
 

@@ -26,6 +26,8 @@ def explained(error: BaseException) -> tuple[int, str]:
         return _misused(error)
     if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
         return 4, "error: out of memory; give a smaller --memory or a smaller problem"
+    if isinstance(error, RuntimeError) and any(word in str(error).lower() for word in ("gloo", "nccl", "connection closed")):
+        return 4, "error: another process of this run has ended or cannot be reached; nothing was written"
     if isinstance(error, OSError) and error.strerror:
         return 4, f"error: {error.filename or 'stdout'}: {error.strerror}"
     return BUG, f"error: {type(error).__name__}: {error}; this is a bug in nclbench, --debug shows where"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nclbench.cli import options, output, targets
+from nclbench.cli import options, output, processes, targets
 from nclbench.cli.progress import Progress
 from nclbench.errors import InputError, UsageError, nearest
 from nclbench.files import check_writable, is_stream, printable
@@ -96,6 +96,7 @@ def normalize(
 
     nclbench normalize --emb msrvtt.h5 --bank train.h5 --normalize sinkhorn:tau=0.01 -o biases.npy
     """
+    processes.alone("normalize")
     source, wanted, name = _one(emb, "--emb FILE"), _one(normalize, "--normalize SPEC"), out or ""
     targets.named("-o", out)
     if not name:

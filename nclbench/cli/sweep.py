@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nclbench.cli import options, output, targets
+from nclbench.cli import options, output, processes, targets
 from nclbench.cli.progress import Progress
 from nclbench.errors import InputError, UsageError, nearest
 from nclbench.files import check_writable, is_stream, printable, write_text
@@ -94,6 +94,7 @@ def sweep(
 
     nclbench sweep --val val.h5 --bank train.h5 --normalize 'sinkhorn:tau=0.005..0.1/log8' -o sweep.json
     """
+    processes.alone("sweep")
     saved = output.saves(out)
     chosen = output.choose_format(format, json, None if saved else out)
     if not normalize:

@@ -1,0 +1,47 @@
+"""Several processes as one run: `torchrun --nproc-per-node 2 -m nclbench eval …`. All compute, the first one writes."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from nclbench.errors import UsageError
+
+# nothing that one process does alone takes longer than this
+_PATIENCE = timedelta(minutes=30)
+
+
+def world() -> int:
+    """How many processes torchrun, or another launcher with its variables, has started."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+
+
+def follower() -> bool:
+    """Whether another process speaks and writes."""
+    return world() > 1 and os.environ["RANK"] != "0"
+
+
+def alone(command: str) -> None:
+    """For commands that several processes cannot share."""
+    if world() > 1:
+        raise UsageError(f"{command} runs in one process; only eval is shared by several")
+
+
+@contextmanager
+def joined(device: str) -> Iterator[str]:
+    """The processes of this run, ready to talk to each other; gives the device of this one."""
+    if world() == 1:
+        yield device
+        return
+    import torch
+    import torch.distributed as dist
+
+    on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    if on_gpu:
+        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=_PATIENCE)
+    try:
+        yield device
+    finally:
+        dist.destroy_process_group()
