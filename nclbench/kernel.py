@@ -20,7 +20,7 @@ EXACT = 1 << 22
 # beyond this |L|, rounding of float32 scores would be felt
 _COLDEST = 1100.0
 # entries of a strip: what a thread holds of a recomputed kernel; and of a block, which should stay in cache
-_STRIP, _BLOCK = 1 << 22, 320_000
+_STRIP, _BLOCK = 1 << 21, 320_000
 # below so many entries one thread is done before others have begun
 _ONE = 1 << 21
 # logarithms of the smallest entry, and of what weights may span before small entries would be missed

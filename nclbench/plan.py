@@ -10,10 +10,11 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
+from nclbench import processes
 from nclbench.errors import MissingError, UsageError
+from nclbench.processes import gather
 from nclbench.threads import Found, Part, shared, workers
 from nclbench.wide import Wide, join, narrow
 
@@ -54,11 +55,11 @@ class Plan:
 
     @property
     def world(self) -> int:
-        return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+        return processes.world()
 
     @property
     def rank(self) -> int:
-        return dist.get_rank() if self.world > 1 else 0
+        return processes.rank()
 
     def put(self, values: "npt.NDArray[Any] | Tensor", dtype: torch.dtype) -> Tensor:
         """The values on the plan's device. An array that already fits is not copied."""
@@ -142,13 +143,6 @@ class Plan:
         for part in parts[1:]:
             out = out + part
         return out
-
-
-def gather(values: Tensor) -> list[Tensor]:
-    """The tensor of every process, in rank order."""
-    parts = [torch.empty_like(values) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, values.contiguous())
-    return parts
 
 
 def choose(

@@ -77,6 +77,6 @@ def test_sinkhorn_does_not_hold_scores_either() -> None:
 
 
 def test_the_measurement_sees_scores_that_are_held() -> None:
-    found = measured(4_500, ["sinkhorn:iters=1"], memory=1 << 30, direction="t2v")
+    found = measured(6_000, ["sinkhorn:iters=1"], memory=1 << 30, direction="t2v")
     assert found["paths"] == ["kept kernel"]
-    assert found["above"] > 170  # 162 MB of it are S
+    assert found["above"] > 190  # 144 MB of it are S

@@ -3,12 +3,8 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 
 from nclbench.errors import UsageError
-
-# nothing that one process does alone takes longer than this
-_PATIENCE = timedelta(minutes=30)
 
 
 def world() -> int:
@@ -33,15 +29,7 @@ def joined(device: str) -> Iterator[str]:
     if world() == 1:
         yield device
         return
-    import torch
-    import torch.distributed as dist
+    from nclbench import processes
 
-    on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
-    if on_gpu:
-        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-        torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=_PATIENCE)
-    try:
-        yield device
-    finally:
-        dist.destroy_process_group()
+    with processes.joined(device) as mine:
+        yield mine

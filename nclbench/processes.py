@@ -1,0 +1,42 @@
+"""The processes of one run: how many there are, which this is, and what they tell each other."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+# nothing that one process does alone takes longer than this
+_PATIENCE = timedelta(minutes=30)
+
+
+def world() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    return dist.get_rank() if world() > 1 else 0
+
+
+def gather(values: Tensor) -> list[Tensor]:
+    """The tensor of every process, in rank order."""
+    parts = [torch.empty_like(values) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, values.contiguous())
+    return parts
+
+
+@contextmanager
+def joined(device: str) -> Iterator[str]:
+    """Meets the other processes that a launcher such as torchrun has started; gives the device of this one."""
+    on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    if on_gpu:
+        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=_PATIENCE)
+    try:
+        yield device
+    finally:
+        dist.destroy_process_group()
