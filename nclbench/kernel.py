@@ -47,6 +47,7 @@ class Scores(Protocol):
 class Kernel:
     """scale: 1 / tau. mass: (N,) shares of the rows. row (N,), column (M,): logarithms taken into K.
 
+    attraction: (M,) log sum_i r_i exp(L_ij), if it was asked for.
     taken: (M,) what was added to L before, where weights had grown far apart; None at first.
     kept: this process's strips of K by their first row, empty where they are made again.
     """
@@ -60,11 +61,12 @@ class Kernel:
     row: Tensor
     column: Tensor
     taken: Tensor | None = None
+    attraction: Tensor | None = None
     kept: dict[int, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, scores: Scores, tau: float, mass: Tensor) -> "Kernel | None":
-        """None where the temperature is too cold for exponentials of rounded scores."""
+    def of(cls, scores: Scores, tau: float, mass: Tensor, attraction: bool = False) -> "Kernel | None":
+        """None where the temperature is too cold for exponentials of rounded scores. attraction: learn that too."""
         (n, m), plan = scores.shape, scores.plan
         kind = SUMS if n * m <= EXACT else SCORES
         if kind == SCORES and scores.largest / tau > _COLDEST:
@@ -72,7 +74,7 @@ class Kernel:
         row, column = (torch.zeros(length, dtype=SUMS, device=plan.device) for length in (n, m))
         keep = plan.keeps(n * m * (8 if kind == SUMS else 4))
         found = cls(scores, 1 / tau, mass, strips(n, m, plan), kind, keep, row, column)
-        found._scale(column)
+        found._scale(column, attraction)
         return found
 
     @property
@@ -101,31 +103,14 @@ class Kernel:
         log_mass = mass.log()
         return log_mass + power, math.log(least) + min(0.0, float(log_mass.min()))
 
-    def log_column(self) -> Tensor:
-        """(M,) log sum_i r_i exp(L_ij). Each strip has its own maxima, since those of K may lie far from a column's."""
-        log_row = self.mass.log()
-
-        def work(mine: Iterator[slice]) -> Tensor:
-            total = torch.full_like(self.column, -torch.inf)
-            for rows in mine:
-                logits = self._logits(rows)
-                logits.add_(log_row[rows, None].to(logits.dtype))
-                top = logits.amax(0)
-                sums = logits.sub_(top).exp_().sum(0, dtype=SUMS)
-                torch.logaddexp(total, top.to(SUMS) + sums.log(), out=total)
-            return total
-
-        found = self._over_strips(work)
-        return self.scores.plan.log_total(torch.stack(found).logsumexp(0))
-
     def _pass(self, weight: Tensor) -> tuple[float, Tensor]:
         """The least total of a row and (M,) the masses of the columns, under weights (M,)."""
 
         def work(mine: Iterator[slice]) -> tuple[Tensor, Wide]:
-            least, whole = torch.ones_like(weight[:1]), zero(weight)
+            least, whole, room = torch.ones_like(weight[:1]), zero(weight), self._room()
             for rows in mine:
                 mass = torch.zeros_like(weight)
-                for block, part in self._blocks(rows):
+                for block, part in self._blocks(rows, room):
                     total = torch.mv(block, weight)
                     torch.minimum(least, total.amin(), out=least)
                     mass.addmv_(block.T, self.mass[part] / total.clamp_(min=_TINY))
@@ -136,13 +121,20 @@ class Kernel:
         least = -plan.largest(-torch.stack([part for part, _ in found]).amin(0))
         return max(float(least), _TINY), plan.wide_total([part for _, part in found])
 
-    def _blocks(self, rows: slice) -> Any:
+    def _room(self) -> Tensor:
+        """Memory of a thread for one block in float64."""
+        height = 0 if self.kind == SUMS else self._step
+        return torch.empty(height, len(self.column), dtype=SUMS, device=self.column.device)
+
+    @property
+    def _step(self) -> int:
+        return max(8, _BLOCK // len(self.column))
+
+    def _blocks(self, rows: slice, room: Tensor) -> Iterator[tuple[Tensor, slice]]:
         """Blocks of a strip in float64 with the rows they are, each small enough to stay in cache."""
         strip = self.kept[rows.start] if self.keep else self._made(rows)
-        step = max(8, _BLOCK // strip.shape[1])
-        room = strip if self.kind == SUMS else torch.empty(min(step, len(strip)), strip.shape[1], dtype=SUMS, device=strip.device)
-        for start in range(0, len(strip), step):
-            part = strip[start : start + step]
+        for start in range(0, len(strip), self._step):
+            part = strip[start : start + self._step]
             block = part if self.kind == SUMS else room[: len(part)].copy_(part)
             yield block, slice(rows.start + start, rows.start + start + len(part))
 
@@ -155,36 +147,46 @@ class Kernel:
 
     def _logits(self, rows: slice) -> Tensor:
         """(n, M) L + taken of a strip; never the caller's own memory."""
-        logits = self.scores.strip(rows, self.kind == SUMS) * self.scale
+        strip = self.scores.strip(rows, self.kind == SUMS)
+        logits = torch.mul(strip, self.scale, out=torch.empty(strip.shape, dtype=strip.dtype, device=strip.device))
         return logits if self.taken is None else logits.add_(self.taken.to(logits.dtype))
 
-    def _scale(self, bias: Tensor) -> None:
+    def _scale(self, bias: Tensor, attraction: bool = False) -> None:
         """Takes the maxima of the rows of L + b off, and those of the columns of the rest."""
         self.kept.clear()
         self.taken = bias if bool(bias.any()) else None
+        log_mass = self.mass.log()
 
-        def work(mine: Iterator[slice]) -> Tensor:
-            top = torch.full_like(self.column, -torch.inf)
+        def work(mine: Iterator[slice]) -> tuple[Tensor, Tensor]:
+            top, drawn = torch.full((2, len(self.column)), -torch.inf, dtype=SUMS, device=self.column.device)
             for rows in mine:
                 logits = self._logits(rows)
+                if attraction:
+                    torch.logaddexp(drawn, _log_sums(logits, log_mass[rows]), out=drawn)
                 best = logits.amax(1)
                 self.row[rows] = -best.to(SUMS)
                 logits = logits.sub_(best[:, None]).to(self.kind)
                 torch.maximum(top, logits.amax(0).to(SUMS), out=top)
                 if self.keep:
                     self.kept[rows.start] = logits
-            return top
+            return top, drawn
 
-        found = self._over_strips(work)
-        top = found[0]
-        for part in found[1:]:
-            top = torch.maximum(top, part)
-        self.column = -self.scores.plan.largest(top)
+        found, plan = self._over_strips(work), self.scores.plan
+        self.column = -plan.largest(torch.stack([top for top, _ in found]).amax(0))
+        if attraction:
+            self.attraction = plan.log_total(torch.stack([drawn for _, drawn in found]).logsumexp(0))
         if self.keep:
             self._over_strips(lambda mine: [self._finished(self.kept[rows.start]) for rows in mine])
 
     def _over_strips(self, work: Callable[[Iterator[slice]], Any]) -> list[Any]:
         return self.scores.plan.share(work, self.strips)
+
+
+def _log_sums(logits: Tensor, log_mass: Tensor) -> Tensor:
+    """(n, m), (n,) -> (m,) log sum_i exp(log_mass_i + logits_ij), with the columns' own maxima."""
+    weighed = logits + log_mass[:, None].to(logits.dtype)
+    top = weighed.amax(0)
+    return top.to(SUMS) + weighed.sub_(top).exp_().sum(0, dtype=SUMS).log()
 
 
 def strips(n: int, m: int, plan: Plan) -> list[slice]:

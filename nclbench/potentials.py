@@ -71,8 +71,9 @@ def _sinkhorn(
 ) -> Potentials:
     n, m = scores.shape
     c = _shares(column_mass, m, scores.plan)
-    passes = _Passes(scores, tau, _shares(row_mass, n, scores.plan))
-    bias = passes.start(c.log(), start if iters is not None else "")
+    start = start if iters is not None else ""
+    passes = _Passes(scores, tau, _shares(row_mass, n, scores.plan), start)
+    bias = passes.begun(c.log(), start)
     faster = Anderson(m, _DEEP if tol <= _STRICT else _DEPTH, scores.plan.device) if iters is None else None
     limit = max_iters if iters is None else iters
     best, best_at, done = math.inf, 0, 0
@@ -108,9 +109,9 @@ def _shares(mass: Tensor | None, length: int, plan: Plan) -> Tensor:
 class _Passes:
     """b -> log p by a kernel of exponentials; where that cannot hold it, by logarithms of float64 tiles."""
 
-    def __init__(self, scores: Scores, tau: float, rows: Tensor) -> None:
+    def __init__(self, scores: Scores, tau: float, rows: Tensor, start: str) -> None:
         self.scores, self.scale, self.rows = scores, 1 / tau, rows
-        self.kernel = Kernel.of(scores, tau, rows)
+        self.kernel = Kernel.of(scores, tau, rows, attraction=start == "gallery")
 
     @property
     def path(self) -> str:
@@ -125,10 +126,10 @@ class _Passes:
             return self.kernel.log_mass(bias)
         return torch.as_tensor(self.scores.reduce(SoftmaxMass(self.scale, bias, self.rows))[0][0])
 
-    def start(self, target: Tensor, name: str) -> Tensor:
+    def begun(self, target: Tensor, start: str) -> Tensor:
         """(M,) the first b: of the items' half-step (gallery), 0 (query), or what the kernel was scaled with."""
-        if name == "query" or (not name and self.kernel is None):
+        if start == "query" or (not start and self.kernel is None):
             return torch.zeros_like(target)
         if self.kernel is None:
             return target - torch.as_tensor(self.scores.reversed().reduce(LogSumExp(self.scale, self.rows.log()))[0])
-        return target - self.kernel.log_column() if name else self.kernel.scaling
+        return self.kernel.scaling if self.kernel.attraction is None else target - self.kernel.attraction

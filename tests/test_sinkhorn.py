@@ -297,7 +297,7 @@ def test_scalings_are_taken_into_the_kernel_before_they_hide_small_entries(
     """Items of very unequal mass under single precision: without it the smallest entries would be lost."""
     absorbed = []
     plain = kernel.Kernel._scale
-    monkeypatch.setattr(kernel.Kernel, "_scale", lambda self, bias: (absorbed.append(bool(bias.any())), plain(self, bias)))
+    monkeypatch.setattr(kernel.Kernel, "_scale", lambda self, bias, *more: (absorbed.append(bool(bias.any())), plain(self, bias)))
     scores = cosines(40, 30).astype(np.float32)
     wanted = np.exp(-np.arange(30) * 3.0)
     found = fit(scores, 0.004, memory, iters=8, start="query", column_mass=wanted)

@@ -9,6 +9,7 @@ import typer
 
 from nclbench import __version__
 from nclbench.cli import processes, streams
+from nclbench.cli.bench import bench
 from nclbench.cli.convert import convert
 from nclbench.cli.datasets import app as datasets
 from nclbench.cli.demo import demo
@@ -55,6 +56,7 @@ app.command("normalize", context_settings=SETTINGS)(normalize)
 app.command("sweep", context_settings=SETTINGS)(sweep)
 app.command("inspect", context_settings=SETTINGS)(inspect)
 app.command("convert", context_settings=SETTINGS)(convert)
+app.command("bench", context_settings=SETTINGS)(bench)
 app.command("table", context_settings=SETTINGS)(table)
 app.command("list", context_settings=SETTINGS)(names)
 app.add_typer(datasets, name="datasets")
