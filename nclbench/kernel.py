@@ -74,7 +74,11 @@ class Kernel:
         row, column = (torch.zeros(length, dtype=SUMS, device=plan.device) for length in (n, m))
         keep = plan.keeps(n * m * (8 if kind == SUMS else 4))
         found = cls(scores, 1 / tau, mass, strips(n, m, plan), kind, keep, row, column)
-        found._scale(column, attraction)
+        try:
+            found._scale(column, attraction)
+        except torch.OutOfMemoryError:  # of a device: what cannot be kept is made again
+            found.keep = False
+            found._scale(column, attraction)
         return found
 
     @property

@@ -172,15 +172,30 @@ class View:
 
 
 Job = tuple[View, Reducer]
+# from 1024 rows and columns down to 32
+_SHRINKS = 6
 
 
 def sweep(jobs: Sequence[Job]) -> list[Any]:
-    """One pass over the base for all jobs, which must share it; the finished values, the same in every process."""
+    """One pass over the base for all jobs, which must share it; the finished values, the same in every process.
+
+    Where a device runs out of memory the pass begins again with tiles of half the side.
+    """
+    for shrink in range(_SHRINKS):
+        try:
+            return _swept(jobs, shrink)
+        except torch.OutOfMemoryError:
+            if shrink == _SHRINKS - 1:
+                raise
+    raise AssertionError
+
+
+def _swept(jobs: Sequence[Job], shrink: int) -> list[Any]:
     base = jobs[0][0].base
     assert all(view.base is base for view, _ in jobs)
     plan = base.plan
     precise = [reducer.fine or (view.map is not None and view.map.fine) for view, reducer in jobs]
-    grid = _tiles(jobs)
+    grid = _tiles(jobs, shrink)
     whole = sum((rows.stop - rows.start) * (columns.stop - columns.start) for strip in grid for rows, columns in strip)
     done = Counted(plan.report, "scores", whole)
 
@@ -210,7 +225,7 @@ def sweep(jobs: Sequence[Job]) -> list[Any]:
     ]
 
 
-def _tiles(jobs: Sequence[tuple[View, Any]]) -> list[list[tuple[slice, slice]]]:
+def _tiles(jobs: Sequence[tuple[View, Any]], shrink: int = 0) -> list[list[tuple[slice, slice]]]:
     """This process's strips of tiles of the base, cut as every job needs them."""
     base, plan = jobs[0][0].base, jobs[0][0].plan
     whole = {int(not view.reverse) for view, reducer in jobs if reducer.whole_rows}
@@ -223,8 +238,8 @@ def _tiles(jobs: Sequence[tuple[View, Any]]) -> list[list[tuple[slice, slice]]]:
         if axis in whole:
             cuts.append([0, length])
         elif 1 - axis in whole:
-            cuts.append(plan.cuts(length, axis, next(iter(allowed), None), plan.strip(base.shape[1 - axis])))
+            cuts.append(plan.cuts(length, axis, next(iter(allowed), None), max(1, plan.strip(base.shape[1 - axis]) >> shrink)))
         else:
-            cuts.append(plan.cuts(length, axis, next(iter(allowed), None)))
+            cuts.append(plan.cuts(length, axis, next(iter(allowed), None), max(1, plan.tile[axis] >> shrink)))
     # strips are dealt along the axis whose rows are kept whole, so that one process sees them complete
     return plan.tiles((cuts[0], cuts[1]), along=1 if whole == {0} else 0)

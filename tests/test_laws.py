@@ -13,7 +13,7 @@ import pytest
 import torch
 from factories import KEPT, LAWFUL, STREAMED, Found
 
-from nclbench import Results, counting, evaluate, reducers
+from nclbench import Results, counting, evaluate, kernel, potentials, reducers
 from nclbench.bases import Embedded
 from nclbench.errors import NclbenchError, NotAvailable
 from nclbench.maps import column_bias
@@ -581,3 +581,44 @@ def test_counts_at_the_edge_of_the_bound() -> None:
         np.testing.assert_array_equal(found.tied, tied)
         np.testing.assert_array_equal(found.top, factories.leading(scores, 5))
     assert (tied > 0).any()
+
+
+def test_a_device_without_memory_gets_smaller_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A card cannot be had here: tiles above a size fail as they would there."""
+    task = factories.hubs(70, 50, 13)
+    made: list[int] = []
+
+    def scarce(limit: int) -> None:
+        plain = Embedded.tile
+
+        def tile(self: Embedded, rows: Any, columns: Any) -> torch.Tensor:
+            found = plain(self, rows, columns)
+            made.append(found.numel())
+            if found.numel() > limit:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return found
+
+        monkeypatch.setattr(Embedded, "tile", tile)
+
+    wanted = factories.integers(task, ["none", "csls:k=3"], Plan(tile=(64, 64)))
+    scarce(300)
+    assert factories.differences(wanted, factories.integers(task, ["none", "csls:k=3"], Plan(tile=(64, 64)))) == []
+    assert max(made) > 300 and any(150 < size <= 300 for size in made)
+    scarce(0)
+    with pytest.raises(torch.OutOfMemoryError):
+        factories.integers(task, ["none"], Plan(tile=(64, 64)))
+
+
+def test_a_kernel_that_a_device_cannot_hold_is_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, plain = factories.hubs(70, 50, 13), kernel.Kernel._finished
+    view = View(Bases(task, Plan(memory=KEPT)).base("queries", "items"))
+    wanted = potentials.sinkhorn(view, 0.1, iters=3)
+
+    def scarce(self: kernel.Kernel, logits: torch.Tensor) -> torch.Tensor:
+        if self.keep:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(self, logits)
+
+    monkeypatch.setattr(kernel.Kernel, "_finished", scarce)
+    found = potentials.sinkhorn(view, 0.1, iters=3)
+    assert (wanted.path, found.path) == ("kept kernel", "streamed kernel") and torch.equal(found.bias, wanted.bias)
