@@ -5,6 +5,7 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +15,8 @@ from nclbench.problem import Floats
 Rows = slice | Tensor
 _PAIR_BYTES = 16 << 20
 _MANY = 1 << 16
+# scores by which lines of a matrix are first told apart
+_FEW = 256
 
 
 class Scoring(Protocol):
@@ -34,6 +37,7 @@ class Stored:
     plan: Plan
     error: float = 0.0
     tolerance: float = 0.0
+    fresh = False
 
     @cached_property
     def _ends(self) -> tuple[float, float]:
@@ -66,6 +70,15 @@ class Stored:
     def fine(self, rows: Rows, columns: Rows) -> Tensor:
         return self.tile(rows, columns).to(SUMS)
 
+    def alike(self, axis: int) -> Tensor:
+        """(N,) or, for axis 1, (M,) the position of the first row or column of the same scores."""
+        lines = self.matrix if axis == 0 else self.matrix.T
+        few = _first_alike(self.plan.put(lines[:, :_FEW], SUMS))
+        for line in (few != torch.arange(len(few), device=few.device)).nonzero()[:, 0].tolist():
+            if not np.array_equal(lines[line], lines[int(few[line])]):
+                few[line] = line
+        return few
+
     def exact(self, query: Tensor, item: Tensor) -> Tensor:
         """(P,), (P,) positions -> (P,) float64."""
         return self.plan.put(self.matrix[query.cpu().numpy(), item.cpu().numpy()], SUMS)
@@ -80,6 +93,7 @@ class Embedded:
     scorer: Scoring
     plan: Plan
     tolerance: float = 0.0
+    fresh = True
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -102,6 +116,10 @@ class Embedded:
 
     def fine(self, rows: Rows, columns: Rows) -> Tensor:
         return self.scorer.fine(self.queries[rows], self.items[columns])
+
+    def alike(self, axis: int) -> Tensor:
+        """(N,) or, for axis 1, (M,) the position of the first row or column of the same vector."""
+        return self._first_item if axis else self._first_query
 
     def exact(self, query: Tensor, item: Tensor) -> Tensor:
         """(P,), (P,) positions -> (P,) float64 by the definition. Pairs of repeated vectors are scored once."""

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nclbench.interfaces import Base, Rows
 from nclbench.maps import near
 from nclbench.plan import SUM_ROUNDOFF, SUMS, Plan
-from nclbench.similarity import Base, Rows, View
+from nclbench.similarity import View
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,6 +17,10 @@ class Beside:
 
     left: View
     right: View
+    fresh = False
+
+    def alike(self, axis: int) -> None:
+        return None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -77,6 +82,10 @@ class Chosen:
     base: Base
     rows: Tensor | None
     columns: Tensor | None
+    fresh = False
+
+    def alike(self, axis: int) -> Tensor | None:
+        return self.base.alike(axis) if (self.rows, self.columns)[axis] is None else None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -152,6 +161,10 @@ class Weighted:
     """The weighted sum of several bases of one shape, added in their order in float64."""
 
     parts: tuple[Part, ...]
+    fresh = False
+
+    def alike(self, axis: int) -> None:
+        return None
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -15,18 +15,18 @@ from torch import Tensor
 from nclbench.plan import SCORES, SUMS, Plan
 from nclbench.wide import Wide, plus, zero
 
-# up to so many entries everything is float64; beyond, scores and kernel are float32 and all sums float64
+# up to so many entries everything is float64; beyond, scores and kernel are float32, and sums of more than a block float64
 EXACT = 1 << 22
 # beyond this |L|, rounding of float32 scores would be felt
 _COLDEST = 1100.0
 # entries of a strip: what a thread holds of a recomputed kernel; and of a block, which should stay in cache
-_STRIP, _BLOCK = 1 << 21, 320_000
+_STRIP, _BLOCK = 1 << 22, 320_000
 # below so many entries one thread is done before others have begun
 _ONE = 1 << 21
 # logarithms of the smallest entry, and of what weights may span before small entries would be missed
 _FLOOR = {SCORES: -87.0, SUMS: -700.0}
 _SPAN = {SCORES: 50.0, SUMS: 600.0}
-_TINY = 1e-300
+_TINY = {SCORES: 1e-36, SUMS: 1e-300}
 
 
 class Scores(Protocol):
@@ -38,6 +38,10 @@ class Scores(Protocol):
     def plan(self) -> Plan: ...
     @property
     def largest(self) -> float: ...
+    @property
+    def fresh(self) -> bool: ...
+    @property
+    def alike(self) -> Tensor | None: ...
     def strip(self, rows: slice, fine: bool) -> Tensor: ...
     def reversed(self) -> "Scores": ...
     def reduce(self, *reducers: Any) -> list[Any]: ...
@@ -109,38 +113,30 @@ class Kernel:
 
     def _pass(self, weight: Tensor) -> tuple[float, Tensor]:
         """The least total of a row and (M,) the masses of the columns, under weights (M,)."""
+        scaled, shares, tiny = weight.to(self.kind), self.mass.to(self.kind), _TINY[self.kind]
 
         def work(mine: Iterator[slice]) -> tuple[Tensor, Wide]:
-            least, whole, room = torch.ones_like(weight[:1]), zero(weight), self._room()
+            least, whole = torch.ones_like(scaled[:1]), zero(weight)
             for rows in mine:
                 mass = torch.zeros_like(weight)
-                for block, part in self._blocks(rows, room):
-                    total = torch.mv(block, weight)
+                for block, part in self._blocks(rows):
+                    total = torch.mv(block, scaled)
                     torch.minimum(least, total.amin(), out=least)
-                    mass.addmv_(block.T, self.mass[part] / total.clamp_(min=_TINY))
+                    mass += torch.mv(block.T, shares[part] / total.clamp_(min=tiny))
                 whole = plus(whole, mass)
             return least, whole
 
         found, plan = self._over_strips(work), self.scores.plan
         least = -plan.largest(-torch.stack([part for part, _ in found]).amin(0))
-        return max(float(least), _TINY), plan.wide_total([part for _, part in found])
+        return max(float(least), tiny), plan.wide_total([part for _, part in found])
 
-    def _room(self) -> Tensor:
-        """Memory of a thread for one block in float64."""
-        height = 0 if self.kind == SUMS else self._step
-        return torch.empty(height, len(self.column), dtype=SUMS, device=self.column.device)
-
-    @property
-    def _step(self) -> int:
-        return max(8, _BLOCK // len(self.column))
-
-    def _blocks(self, rows: slice, room: Tensor) -> Iterator[tuple[Tensor, slice]]:
-        """Blocks of a strip in float64 with the rows they are, each small enough to stay in cache."""
+    def _blocks(self, rows: slice) -> Iterator[tuple[Tensor, slice]]:
+        """Blocks of a strip with the rows they are: small enough to stay in cache, and for sums of few addends."""
         strip = self.kept[rows.start] if self.keep else self._made(rows)
-        for start in range(0, len(strip), self._step):
-            part = strip[start : start + self._step]
-            block = part if self.kind == SUMS else room[: len(part)].copy_(part)
-            yield block, slice(rows.start + start, rows.start + start + len(part))
+        step = max(8, _BLOCK // strip.shape[1])
+        for start in range(0, len(strip), step):
+            part = strip[start : start + step]
+            yield part, slice(rows.start + start, rows.start + start + len(part))
 
     def _made(self, rows: slice) -> Tensor:
         logits = self._logits(rows)
@@ -152,7 +148,9 @@ class Kernel:
     def _logits(self, rows: slice) -> Tensor:
         """(n, M) L + taken of a strip; never the caller's own memory."""
         strip = self.scores.strip(rows, self.kind == SUMS)
-        logits = torch.mul(strip, self.scale, out=torch.empty(strip.shape, dtype=strip.dtype, device=strip.device))
+        own = self.scores.fresh and strip.is_contiguous()
+        room = strip if own else torch.empty(strip.shape, dtype=strip.dtype, device=strip.device)
+        logits = torch.mul(strip, self.scale, out=room)
         return logits if self.taken is None else logits.add_(self.taken.to(logits.dtype))
 
     def _scale(self, bias: Tensor, attraction: bool = False) -> None:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from nclbench.counting import Leaders, Reaches
+from nclbench.interfaces import Reducer
 from nclbench.plan import COUNTS, FLAGS, SUMS
-from nclbench.similarity import Reducer, View
+from nclbench.similarity import View
 
 _SPARE = 6
 

@@ -9,10 +9,10 @@ from nclbench.bases import Embedded, Stored
 from nclbench.compounds import Chosen, Part, Weighted
 from nclbench.errors import InputError, NotAvailable, UsageError
 from nclbench.folds import DRAWN_FROM, named_bank, shares
+from nclbench.interfaces import Base
 from nclbench.plan import Plan
 from nclbench.problem import Integers, Problem
 from nclbench.scorers import scorers
-from nclbench.similarity import Base
 
 
 @dataclass(eq=False)

@@ -66,7 +66,8 @@ class Plan:
         if isinstance(values, np.ndarray):
             if values.dtype.kind == "f" and not (values.dtype.isnative and values.dtype.itemsize <= 8):
                 values = values.astype(np.float64 if values.dtype.itemsize > 4 else np.float32)
-            values = torch.from_numpy(np.ascontiguousarray(values) if values.flags.writeable else values.copy())
+            usable = values.flags.writeable and all(step > 0 for step in values.strides)
+            values = torch.from_numpy(values if usable else values.copy())
         return values.to(self.device, dtype)
 
     def indices(self, values: npt.NDArray[np.int64]) -> Tensor:

@@ -112,6 +112,8 @@ class _Passes:
     def __init__(self, scores: Scores, tau: float, rows: Tensor, start: str) -> None:
         self.scores, self.scale, self.rows = scores, 1 / tau, rows
         self.kernel = Kernel.of(scores, tau, rows, attraction=start == "gallery")
+        # single precision may round equal columns apart, and what is equal must tie
+        self.twins = scores.alike if self.rounded else None
 
     @property
     def path(self) -> str:
@@ -123,7 +125,7 @@ class _Passes:
 
     def mass(self, bias: Tensor) -> Tensor:
         if self.kernel is not None:
-            return self.kernel.log_mass(bias)
+            return self._levelled(self.kernel.log_mass(bias))
         return torch.as_tensor(self.scores.reduce(SoftmaxMass(self.scale, bias, self.rows))[0][0])
 
     def begun(self, target: Tensor, start: str) -> Tensor:
@@ -132,4 +134,13 @@ class _Passes:
             return torch.zeros_like(target)
         if self.kernel is None:
             return target - torch.as_tensor(self.scores.reversed().reduce(LogSumExp(self.scale, self.rows.log()))[0])
-        return self.kernel.scaling if self.kernel.attraction is None else target - self.kernel.attraction
+        attraction = self.kernel.attraction
+        return self._levelled(self.kernel.scaling) if attraction is None else target - self._levelled(attraction)
+
+    def _levelled(self, values: Tensor) -> Tensor:
+        """(M,) with the mean of equal items for each of them."""
+        if self.twins is None:
+            return values
+        total = torch.zeros_like(values).index_add_(0, self.twins, values)
+        count = torch.zeros_like(values).index_add_(0, self.twins, torch.ones_like(values))
+        return (total / count)[self.twins]

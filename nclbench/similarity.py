@@ -7,57 +7,18 @@ the only loop: each tile of the base is made once and every view of it feeds its
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from nclbench.groups import Groups
+from nclbench.interfaces import Base, Reducer
 from nclbench.maps import NEAR, TileMap
 from nclbench.plan import SCORE_ROUNDOFF, SUMS, Plan
 from nclbench.threads import Counted
 
 Rows = slice | Tensor
-
-
-class Base(Protocol):
-    """Where tiles come from (`nclbench.bases`). error bounds |tile - exact|, largest bounds |score|, spread half the
-    distance between the lowest and the highest.
-
-    tolerance: how close tied scores are, 0 unless something fitted is in them.
-    """
-
-    @property
-    def shape(self) -> tuple[int, int]: ...
-    @property
-    def plan(self) -> Plan: ...
-    @property
-    def error(self) -> float: ...
-    @property
-    def largest(self) -> float: ...
-    @property
-    def spread(self) -> float: ...
-    @property
-    def tolerance(self) -> float: ...
-    def tile(self, rows: Rows, columns: Rows) -> Tensor: ...
-    def fine(self, rows: Rows, columns: Rows) -> Tensor: ...
-    def exact(self, query: Tensor, item: Tensor) -> Tensor: ...
-
-
-class Reducer(Protocol):
-    """A monoid over the tiles of a view. `init` is the identity, `merge` is associative.
-
-    whole_rows: needs tiles that span all columns. fine: needs float64 tiles. across: a value mixes several rows.
-    """
-
-    whole_rows: bool
-    fine: bool
-    across: bool
-
-    def init(self, shape: tuple[int, int], plan: Plan) -> tuple[Tensor, ...]: ...
-    def step(self, state: tuple[Tensor, ...], tile: Tensor, rows: slice, columns: slice) -> tuple[Tensor, ...]: ...
-    def merge(self, a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> tuple[Tensor, ...]: ...
-    def finish(self, state: tuple[Tensor, ...]) -> Any: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +126,15 @@ class View:
     @property
     def largest(self) -> float:
         return self.base.largest
+
+    @property
+    def fresh(self) -> bool:
+        return self.base.fresh
+
+    @property
+    def alike(self) -> Tensor | None:
+        """(M,) the first column that is the same as each, None where nobody knows."""
+        return self.base.alike(int(not self.reverse))
 
     def strip(self, rows: slice, fine: bool = False) -> Tensor:
         """(n, M) these rows of a plain view, all columns."""

@@ -9,13 +9,14 @@ from nclbench.bases import Embedded
 from nclbench.compounds import Beside
 from nclbench.errors import NotAvailable
 from nclbench.folds import DRAWN_FROM
+from nclbench.interfaces import Reducer
 from nclbench.looks import across, of_file
 from nclbench.maps import TileMap
 from nclbench.pairs import Bases
 from nclbench.plan import SUMS, Plan
 from nclbench.problem import MIRROR, Embeddings, Problem
 from nclbench.scorers import scorers
-from nclbench.similarity import Reducer, View
+from nclbench.similarity import View
 
 _A = {"query_bank": "a query bank", "item_bank": "an item bank"}
 
@@ -170,6 +171,14 @@ class Watched:
     @property
     def largest(self) -> float:
         return self.view.largest
+
+    @property
+    def fresh(self) -> bool:
+        return self.view.fresh
+
+    @property
+    def alike(self) -> Tensor | None:
+        return self.view.alike
 
     def strip(self, rows: slice, fine: bool) -> Tensor:
         self.looked.add((self.rows, self.columns, True))

@@ -23,7 +23,7 @@ from nclbench.operators import operators
 from nclbench.pairs import Bases
 from nclbench.plan import Plan
 from nclbench.potentials import Potentials, sinkhorn
-from nclbench.problem import Problem, Relevance
+from nclbench.problem import Embeddings, Problem, Relevance
 from nclbench.results import Run
 from nclbench.scorers import scorers
 from nclbench.similarity import View
@@ -287,6 +287,30 @@ def test_kept_and_streamed_have_the_same_bits(tau: float, reverse: bool) -> None
         np.testing.assert_allclose(alone.bias, kept.bias, rtol=0, atol=1e-12)
     # what is accelerated would make much of a last bit
     assert torch.equal(found[2][1].bias, found[0][1].bias)
+
+
+@pytest.mark.usefixtures("single")
+@pytest.mark.parametrize("reverse", [False, True])
+def test_repeated_items_keep_one_bias_and_order_hardly_matters_in_single_precision(reverse: bool) -> None:
+    task = factories.hubs(67, 45, 14, 4, noise=2.0)
+    side = task.queries if reverse else task.items
+    assert side.vectors is not None
+    draw = np.random.default_rng(3)
+    like = draw.permutation(np.r_[np.arange(len(side)), np.arange(0, len(side), 2)])  # (M + M/2,) whose vector each has
+    ids = tuple(map(str, range(len(like))))
+    bias = {}
+    for name, order in (("plain", np.arange(len(like))), ("mixed", draw.permutation(len(like)))):
+        mixed = Embeddings(ids, side.vectors[like[order]])
+        changed = replace(task, **{"queries" if reverse else "items": mixed}, relevance=None)
+        view = View(Bases(changed, Plan(memory=STREAMED)).base("queries", "items"), reverse)
+        for way, more in (("iters", {"iters": 5}), ("tol", {"tol": 1e-4, "max_iters": 40})):
+            found = sinkhorn(view, 0.02, **more).bias.numpy()
+            bias[name, way] = found[np.argsort(order)] - found.mean()
+            for number in range(0, len(side), 2):
+                twins = found[like[order] == number]
+                assert len(twins) == 2 and twins[0] == pytest.approx(twins[1], abs=1e-12)
+    for way, nats in (("iters", 2e-5), ("tol", 2e-3)):
+        np.testing.assert_allclose(bias["plain", way], bias["mixed", way], rtol=0, atol=nats)
 
 
 @pytest.mark.usefixtures("single")

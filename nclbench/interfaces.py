@@ -1,0 +1,51 @@
+"""What the loop over tiles needs: of where tiles come from (a base), and of what learns from them (a reducer)."""
+
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from nclbench.plan import Plan
+
+Rows = slice | Tensor
+
+
+class Base(Protocol):
+    """Where tiles come from (`nclbench.bases`). error bounds |tile - exact|, largest |score|, spread half of what they span.
+
+    fresh: tiles are nobody else's memory. tolerance: how close tied scores are, 0 unless something fitted is in them.
+    """
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+    @property
+    def plan(self) -> Plan: ...
+    @property
+    def error(self) -> float: ...
+    @property
+    def largest(self) -> float: ...
+    @property
+    def spread(self) -> float: ...
+    @property
+    def tolerance(self) -> float: ...
+    @property
+    def fresh(self) -> bool: ...
+    def alike(self, axis: int) -> Tensor | None: ...
+    def tile(self, rows: Rows, columns: Rows) -> Tensor: ...
+    def fine(self, rows: Rows, columns: Rows) -> Tensor: ...
+    def exact(self, query: Tensor, item: Tensor) -> Tensor: ...
+
+
+class Reducer(Protocol):
+    """A monoid over the tiles of a view. `init` is the identity, `merge` is associative.
+
+    whole_rows: needs tiles that span all columns. fine: needs float64 tiles. across: a value mixes several rows.
+    """
+
+    whole_rows: bool
+    fine: bool
+    across: bool
+
+    def init(self, shape: tuple[int, int], plan: Plan) -> tuple[Tensor, ...]: ...
+    def step(self, state: tuple[Tensor, ...], tile: Tensor, rows: slice, columns: slice) -> tuple[Tensor, ...]: ...
+    def merge(self, a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> tuple[Tensor, ...]: ...
+    def finish(self, state: tuple[Tensor, ...]) -> Any: ...
