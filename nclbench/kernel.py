@@ -20,7 +20,7 @@ EXACT = 1 << 22
 # beyond this |L|, rounding of float32 scores would be felt
 _COLDEST = 1100.0
 # entries of a strip: what a thread holds of a recomputed kernel; and of a block, which should stay in cache
-_STRIP, _BLOCK = 1 << 22, 320_000
+_STRIP, _BLOCK = 1 << 21, 320_000
 # below so many entries one thread is done before others have begun
 _ONE = 1 << 21
 # logarithms of the smallest entry, and of what weights may span before small entries would be missed
@@ -132,26 +132,29 @@ class Kernel:
 
     def _blocks(self, rows: slice) -> Iterator[tuple[Tensor, slice]]:
         """Blocks of a strip with the rows they are: small enough to stay in cache, and for sums of few addends."""
-        strip = self.kept[rows.start] if self.keep else self._made(rows)
+        strip = self.kept[rows.start] if self.keep else self._strip(rows)
         step = max(8, _BLOCK // strip.shape[1])
         for start in range(0, len(strip), step):
             part = strip[start : start + step]
-            yield part, slice(rows.start + start, rows.start + start + len(part))
+            there = slice(rows.start + start, rows.start + start + len(part))
+            yield part if self.keep else self._made(part, there), there
 
-    def _made(self, rows: slice) -> Tensor:
-        logits = self._logits(rows)
+    def _strip(self, rows: slice) -> Tensor:
+        """(n, M) scores of a strip, row by row in memory that is not the caller's."""
+        strip = self.scores.strip(rows, self.kind == SUMS)
+        return strip if self.scores.fresh and strip.is_contiguous() else strip.clone(memory_format=torch.contiguous_format)
+
+    def _logits(self, scores: Tensor) -> Tensor:
+        """L + taken, in the place of the scores."""
+        logits = scores.mul_(self.scale)
+        return logits if self.taken is None else logits.add_(self.taken.to(logits.dtype))
+
+    def _made(self, scores: Tensor, rows: slice) -> Tensor:
+        logits = self._logits(scores)
         return self._finished(logits.add_(self.row[rows, None].to(logits.dtype)).to(self.kind))
 
     def _finished(self, logits: Tensor) -> Tensor:
         return logits.add_(self.column.to(self.kind)).clamp_(min=_FLOOR[self.kind]).exp_()
-
-    def _logits(self, rows: slice) -> Tensor:
-        """(n, M) L + taken of a strip; never the caller's own memory."""
-        strip = self.scores.strip(rows, self.kind == SUMS)
-        own = self.scores.fresh and strip.is_contiguous()
-        room = strip if own else torch.empty(strip.shape, dtype=strip.dtype, device=strip.device)
-        logits = torch.mul(strip, self.scale, out=room)
-        return logits if self.taken is None else logits.add_(self.taken.to(logits.dtype))
 
     def _scale(self, bias: Tensor, attraction: bool = False) -> None:
         """Takes the maxima of the rows of L + b off, and those of the columns of the rest."""
@@ -162,7 +165,7 @@ class Kernel:
         def work(mine: Iterator[slice]) -> tuple[Tensor, Tensor]:
             top, drawn = torch.full((2, len(self.column)), -torch.inf, dtype=SUMS, device=self.column.device)
             for rows in mine:
-                logits = self._logits(rows)
+                logits = self._logits(self._strip(rows))
                 if attraction:
                     torch.logaddexp(drawn, _log_sums(logits, log_mass[rows]), out=drawn)
                 best = logits.amax(1)
