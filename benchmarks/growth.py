@@ -16,7 +16,8 @@ from pathlib import Path
 
 SIZES = (1000, 3000, 10_000, 30_000, 100_000)
 DIM = 512
-ITERATIONS = 3
+# of Sinkhorn, beyond what building the kernel takes
+ITERATIONS = {"kept": 30, "streamed": 2}
 
 
 def child(size: int, stage: str) -> dict[str, float]:
@@ -45,11 +46,14 @@ def child(size: int, stage: str) -> dict[str, float]:
         rank([Request(View(base), relevance), Request(View(base, reverse=True), relevance)])
         seconds = time.perf_counter() - began
     else:
+        if stage == "kept":  # memory that is asked for the first time is slower
+            sinkhorn(View(base), 0.05, start="query", iters=0)
+            began = time.perf_counter()
         sinkhorn(View(base), 0.05, start="query", iters=0)
         least = time.perf_counter() - began
         began = time.perf_counter()
-        sinkhorn(View(base), 0.05, start="query", iters=ITERATIONS)
-        seconds = (time.perf_counter() - began - least) / ITERATIONS
+        sinkhorn(View(base), 0.05, start="query", iters=ITERATIONS[stage])
+        seconds = (time.perf_counter() - began - least) / ITERATIONS[stage]
     return {"size": size, "stage": stage, "seconds": seconds, "megabytes": (peak() - before) / 1e6}
 
 

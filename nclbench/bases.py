@@ -16,7 +16,7 @@ Rows = slice | Tensor
 _PAIR_BYTES = 16 << 20
 _MANY = 1 << 16
 # scores by which lines of a matrix are first told apart
-_FEW = 256
+_FEW = 32
 
 
 class Scoring(Protocol):
@@ -74,9 +74,12 @@ class Stored:
         """(N,) or, for axis 1, (M,) the position of the first row or column of the same scores."""
         lines = self.matrix if axis == 0 else self.matrix.T
         few = _first_alike(self.plan.put(lines[:, :_FEW], SUMS))
-        for line in (few != torch.arange(len(few), device=few.device)).nonzero()[:, 0].tolist():
-            if not np.array_equal(lines[line], lines[int(few[line])]):
-                few[line] = line
+        alike = few.tolist()
+        later = [line for line, first in enumerate(alike) if line != first]
+        seen: dict[tuple[int, bytes], int] = {}
+        for line in sorted({*later, *(alike[line] for line in later)}):
+            whole = blake2b(np.ascontiguousarray(lines[line]).tobytes(), digest_size=16).digest()
+            few[line] = seen.setdefault((alike[line], whole), line)
         return few
 
     def exact(self, query: Tensor, item: Tensor) -> Tensor:

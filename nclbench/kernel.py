@@ -81,6 +81,8 @@ class Kernel:
         try:
             found._scale(column, attraction)
         except torch.OutOfMemoryError:  # of a device: what cannot be kept is made again
+            if plan.world > 1:
+                raise
             found.keep = False
             found._scale(column, attraction)
         return found
@@ -109,7 +111,9 @@ class Kernel:
         power = power - power.max()
         least, mass = self._pass(power.exp())
         log_mass = mass.log()
-        return log_mass + power, math.log(least) + min(0.0, float(log_mass.min()))
+        # the same in every process, which must all go the same way
+        lowest = -float(self.scores.plan.largest(-log_mass.min()[None]))
+        return log_mass + power, math.log(least) + min(0.0, lowest)
 
     def _pass(self, weight: Tensor) -> tuple[float, Tensor]:
         """The least total of a row and (M,) the masses of the columns, under weights (M,)."""
@@ -199,6 +203,6 @@ def strips(n: int, m: int, plan: Plan) -> list[slice]:
 
     products of one row are made by another routine, whose last bits differ.
     """
-    count = 1 if n * m <= _ONE else max(1, -(-n // max(2, min(512, _STRIP // m))))
+    count = 1 if n * m <= _ONE else max(1, n // max(2, min(512, _STRIP // m)))
     edges = [n * number // count for number in range(count + 1)]
     return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)][plan.rank :: plan.world]

@@ -36,7 +36,8 @@ def ordered(view: View, found: tuple[Tensor, Tensor], k: int) -> Tensor:
     nearest = values[:, :k].clone()
     if values.shape[1] > 1:
         nearest[:, : values.shape[1] - 1] -= values[:, 1 : k + 1]
-    close = nearest <= 2 * view.error + view.tolerance
+    # places that nothing finite has taken are doubtful too, and so is what is not a number
+    close = ~(nearest > 2 * view.error + view.tolerance) | (columns[:, :k] < 0)
     if values.shape[1] == k:
         close[:, -1] = False  # nothing is left out that could come after the last one
     doubtful = close.any(1).nonzero()[:, 0]
@@ -54,12 +55,13 @@ def _decided(view: View, columns: Tensor, wanted: Tensor, k: int) -> tuple[Tenso
     for start in range(0, len(wanted), step):
         rows = wanted[start : start + step]
         place = slice(start, start + len(rows))
-        scores = view.exact(rows.repeat_interleave(count), columns[rows].flatten()).view(-1, count)
+        scores = view.exact(rows.repeat_interleave(count), columns[rows].clamp(min=0).flatten()).view(-1, count)
         out[place], values[place] = _in_order(scores, columns[rows], k, view.tolerance)
         if count < view.shape[1]:
             # no other tile value exceeds the weakest candidate's, nor any score that by twice the error
             reach = scores.amin(1) + 2 * view.error + view.tolerance
-            doubtful = (scores.topk(k, dim=1).values[:, -1] <= reach).nonzero()[:, 0]
+            doubtful = (scores.topk(k, dim=1).values[:, -1] <= reach) | (columns[rows] < 0).any(1)
+            doubtful = doubtful.nonzero()[:, 0]
             for part in range(0, len(doubtful), view.plan.strip(view.shape[1])):
                 few = doubtful[part : part + view.plan.strip(view.shape[1])]
                 out[few + start], values[few + start] = _whole_rows(view, rows[few], k)

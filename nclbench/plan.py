@@ -93,12 +93,17 @@ class Plan:
             return [[(strip, other) for other in columns] for strip in rows[self.rank :: self.world]]
         return [[(other, strip) for other in rows] for strip in columns[self.rank :: self.world]]
 
-    def cuts(self, length: int, axis: int, allowed: Sequence[int] | None = None, size: int | None = None) -> list[int]:
-        """Where to cut an axis of this length; only at `allowed` positions where those are given."""
+    def cuts(
+        self, length: int, axis: int, allowed: Sequence[int] | None = None, size: int | None = None, even: bool = False
+    ) -> list[int]:
+        """Where to cut an axis of this length; only at `allowed` positions where those are given.
+
+        even: as many pieces for each thread. Not among processes, whose grids must be the same.
+        """
         step = size or self.tile[axis]
         if allowed is None:
             count = -(-length // step)
-            if count > 1:  # as many for each thread
+            if count > 1 and even and self.world == 1:
                 count = min(-(-count // workers()) * workers(), length)
             return [length * number // count for number in range(count)] + [length]
         found = [0]

@@ -79,7 +79,7 @@ def _sinkhorn(
     best, best_at, done = math.inf, 0, 0
     while True:
         log_mass = passes.mass(bias)
-        error = float(((log_mass - c.log()).exp() - 1).abs().mean())
+        error = float(scores.plan.largest(((log_mass - c.log()).exp() - 1).abs().mean()[None]))
         scores.plan.report("sinkhorn", done, limit)
         if not math.isfinite(error):
             raise ArithmeticError("Sinkhorn potentials are not finite")

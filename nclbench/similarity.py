@@ -155,7 +155,8 @@ def sweep(jobs: Sequence[Job]) -> list[Any]:
         try:
             return _swept(jobs, shrink)
         except torch.OutOfMemoryError:
-            if shrink == _SHRINKS - 1:
+            # several processes would have to agree on it, and those that had enough are already further
+            if shrink == _SHRINKS - 1 or jobs[0][0].plan.world > 1:
                 raise
     raise AssertionError
 
@@ -210,6 +211,6 @@ def _tiles(jobs: Sequence[tuple[View, Any]], shrink: int = 0) -> list[list[tuple
         elif 1 - axis in whole:
             cuts.append(plan.cuts(length, axis, next(iter(allowed), None), max(1, plan.strip(base.shape[1 - axis]) >> shrink)))
         else:
-            cuts.append(plan.cuts(length, axis, next(iter(allowed), None), max(1, plan.tile[axis] >> shrink)))
+            cuts.append(plan.cuts(length, axis, next(iter(allowed), None), max(1, plan.tile[axis] >> shrink), even=True))
     # strips are dealt along the axis whose rows are kept whole, so that one process sees them complete
     return plan.tiles((cuts[0], cuts[1]), along=1 if whole == {0} else 0)

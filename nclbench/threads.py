@@ -3,8 +3,9 @@
 Threads within one operation wait for the slowest at its end; these do not, so that a busy neighbour costs little.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
 from threading import Event, Lock
@@ -31,19 +32,28 @@ _outside: list[int] = []
 
 
 @contextmanager
+def plainly() -> Iterator[None]:
+    """Modes that a caller may have set for one thread, and that would round products or forbid writing, are off."""
+    with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
+        yield
+
+
+@contextmanager
 def alone() -> Iterator[int]:
     """Within it every operation of torch runs on the thread that asks; gives how many threads there are to share work.
 
     Switching costs milliseconds, so that a loop of many short passes stands inside as a whole.
     """
     if _outside:
-        yield _outside[0]
+        with plainly():
+            yield _outside[0]
         return
     _outside.append(torch.get_num_threads())
     if _outside[0] > 1:
         torch.set_num_threads(1)
     try:
-        yield _outside[0]
+        with plainly():
+            yield _outside[0]
     finally:
         if _outside[0] > 1:
             torch.set_num_threads(_outside[0])
@@ -58,6 +68,16 @@ def workers() -> int:
 @cache
 def _workers(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix="nclbench")
+
+
+def _forget() -> None:
+    """A forked process has the pool, but none of its threads."""
+    _workers.cache_clear()
+    _outside.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 def shared(work: Callable[[Iterator[Part]], Found], parts: Sequence[Part]) -> list[Found]:
@@ -77,8 +97,10 @@ def shared(work: Callable[[Iterator[Part]], Found], parts: Sequence[Part]) -> li
                     return
                 yield part
 
-        futures = [_workers(count).submit(_watched, work, mine(number), stopped) for number in range(threads)]
+        futures: list[Future[Found]] = []
         try:
+            for number in range(threads):
+                futures.append(_workers(count).submit(_watched, work, mine(number), stopped))
             return [future.result() for future in futures]
         except BaseException:
             stopped.set()
@@ -88,7 +110,8 @@ def shared(work: Callable[[Iterator[Part]], Found], parts: Sequence[Part]) -> li
 
 def _watched(work: Callable[[Iterator[Part]], Found], parts: Iterator[Part], stopped: Event) -> Found:
     try:
-        return work(parts)
+        with plainly():
+            return work(parts)
     except BaseException:
         stopped.set()
         raise

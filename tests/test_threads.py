@@ -1,0 +1,101 @@
+"""Work shared by threads: whoever asks, in whatever mode, and what happens when something goes wrong."""
+
+import multiprocessing
+from collections.abc import Iterator
+from typing import Any
+
+import factories
+import numpy as np
+import pytest
+import torch
+
+from nclbench import evaluate, processes
+from nclbench.bases import Stored
+from nclbench.kernel import strips
+from nclbench.maps import TileMap
+from nclbench.plan import Plan
+from nclbench.ranking import Request, rank
+from nclbench.similarity import View
+from nclbench.threads import shared, workers
+
+SPECS = ["sinkhorn:tau=0.5,iters=2", "csls:k=3"]
+
+
+@pytest.fixture(autouse=True)
+def _three_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    assert workers() == 3
+    torch.set_num_threads(before)
+
+
+def figures(n: int = 1600) -> list[Any]:
+    return [run.metrics for run in evaluate(factories.hubs(n, 1500, 13), SPECS, direction="t2v", metrics="MnR").runs]
+
+
+def test_modes_of_the_calling_thread_change_nothing() -> None:
+    wanted = figures()
+    for mode in (torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), torch.no_grad(), torch.enable_grad()):
+        with mode:
+            assert figures() == wanted
+
+
+def test_one_that_fails_stops_the_others() -> None:
+    done = []
+
+    def work(parts: Iterator[int]) -> None:
+        for part in parts:
+            done.append(part)
+            if part == 4:
+                raise ValueError("four")
+
+    with pytest.raises(ValueError, match="four"):
+        shared(work, range(100_000))
+    assert 4 in done and len(done) < 100_000
+
+
+def _forked() -> None:
+    torch.set_num_threads(2)
+    assert sorted(sum(shared(list, range(50)), [])) == list(range(50))
+
+
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    for _ in range(5):
+        shared(list, range(50))
+    child = multiprocessing.get_context("fork").Process(target=_forked)
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0
+
+
+def test_processes_cut_alike_however_many_threads_each_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Plan(tile=(50, 50))
+    assert len(plan.cuts(200, 0, even=True)) == 7  # six pieces for three threads
+    monkeypatch.setattr(processes, "world", lambda: 2)
+    assert plan.cuts(200, 0, even=True) == [0, 50, 100, 150, 200]
+
+
+def test_strips_are_whole_and_never_a_single_row_of_several() -> None:
+    for n, m in ((5, 1_100_000), (1, 7), (2, 5_000_000), (5000, 5000), (1601, 1500), (100_000, 60_000)):
+        cut = strips(n, m, Plan())
+        assert [part.start for part in cut[1:]] == [part.stop for part in cut[:-1]]
+        assert cut[0].start == 0 and cut[-1].stop == n
+        assert n == 1 or min(part.stop - part.start for part in cut) > 1
+
+
+def test_places_are_columns_where_adjusted_scores_overflow() -> None:
+    scores = np.full((3, 40), -1.7e308)
+    scores[:, :3] = 1.0
+    twice = TileMap(lambda x, c: 2 * x - c, column=(torch.zeros(40, dtype=torch.float64),), slope=2.0)
+    (found,) = rank([Request(View(Stored(scores, Plan()), map=twice), None, 10)])
+    assert found.top is not None and (found.top >= 0).all()
+    np.testing.assert_array_equal(found.top[:, :3], [[0, 1, 2]] * 3)
+
+
+def test_equal_lines_are_found_behind_equal_beginnings() -> None:
+    scores = np.zeros((300, 50), dtype=np.float32)
+    scores[290] = np.arange(50) % 20
+    first = Stored(scores, Plan()).alike(1).tolist()
+    assert first == [column % 20 for column in range(50)]
+    assert Stored(scores.T.copy(), Plan()).alike(0).tolist() == first
