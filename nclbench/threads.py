@@ -67,7 +67,8 @@ def workers() -> int:
 
 @cache
 def _workers(count: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(count, thread_name_prefix="nclbench")
+    # a new thread's linear algebra would use all cores, until told, and would also round otherwise
+    return ThreadPoolExecutor(count, "nclbench", initializer=torch.set_num_threads, initargs=(1,))
 
 
 def _forget() -> None:

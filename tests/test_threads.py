@@ -55,6 +55,16 @@ def test_one_that_fails_stops_the_others() -> None:
     assert 4 in done and len(done) < 100_000
 
 
+def test_a_thread_multiplies_alone_and_so_with_the_same_bits() -> None:
+    # a routine's own threads divide the rows otherwise, and few rows are then done by another routine
+    draw = torch.Generator().manual_seed(1)
+    tables = [(torch.randn(n, 14, generator=draw), torch.randn(45, 14, generator=draw)) for n in range(2, 40)]
+    found = dict(sum(shared(lambda mine: [(n, tables[n][0] @ tables[n][1].T) for n in mine], range(len(tables))), []))
+    torch.set_num_threads(1)
+    assert all(torch.equal(found[n], a @ b.T) for n, (a, b) in enumerate(tables))
+    torch.set_num_threads(3)
+
+
 def _forked() -> None:
     torch.set_num_threads(2)
     assert sorted(sum(shared(list, range(50)), [])) == list(range(50))
