@@ -4,11 +4,11 @@ import platform
 import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 
-from nclbench import __version__, instances
+from nclbench import __version__, diagnosis, instances
 from nclbench.errors import UsageError, nearest
 from nclbench.fitting import Row, bases_of, fit_row
 from nclbench.metrics import Named, check_ties, measure, parse
@@ -20,6 +20,7 @@ from nclbench.problem import Integers, Problem
 from nclbench.protocols import Protocols
 from nclbench.ranking import Ranking, rank
 from nclbench.registry import show
+from nclbench.representation import Representation, represent
 from nclbench.results import Applied, Results, Run, Value, stacked
 from nclbench.significance import intervals
 from nclbench.stamps import Used, cautions, revision, signature
@@ -42,6 +43,8 @@ def evaluate(
     details: bool = True,
     oracle: Collection[str] = (),
     folds: int = 0,
+    hubness: bool = False,
+    tau: float | None = None,
     plan: Plan | None = None,
 ) -> Results:
     """The raw row (unless `reference` is false) and one row an operator, in each direction.
@@ -49,7 +52,9 @@ def evaluate(
     metrics: names such as `R@10`; all standard ones if None. ties: see `nclbench.metrics`. strict: an operator that
     does not converge or cannot be applied is an error. details: one row a query and an item beside the runs. oracle:
     canonical specs that were chosen with the labels of this very split. folds: each of so many shares of the queries
-    (v2t: of the items) is ranked with the others as its bank. Never changes the problem. Raises NclbenchError.
+    (v2t: of the items) is ranked with the others as its bank. hubness: also what chance makes of each diagnostic, and each
+    item's probability mass at `tau` (None: that of the first operator that has one, else the model's own). Never changes
+    the problem. Raises NclbenchError.
     """
     began = time.perf_counter()
     names = _names([metrics] if isinstance(metrics, str) else metrics, ties)
@@ -71,7 +76,7 @@ def evaluate(
         for spec, operator, at in _chosen(normalize, reference, bases[reverse])
     ]
     fitted_at = time.perf_counter()
-    top = TOP if details or problem.relevance is None else 0
+    top = TOP if details or hubness or problem.relevance is None else 0
     asked = [(row, protocol) for row in rows for protocol in protocols.names(row.reverse)]
     wanted = [
         list(row.requests(protocols.request(protocol, row.first.seen, row.reverse, top))) if row.available else []
@@ -82,19 +87,30 @@ def evaluate(
         (row, protocol, row.joined([next(rankings) for _ in requests]) if requests else None)
         for (row, protocol), requests in zip(asked, wanted, strict=True)
     ]
+    masses: list[Representation | None] = [None] * len(found)
+    if hubness:
+        rankings_of = [(row, ranking if protocol != "videos" else None) for row, protocol, ranking in found]
+        masses, guessed = represent(rankings_of, tau, problem.logit_scale)
+        left_out += guessed
     ranked = time.perf_counter()
-
-    runs, queries, items = [], [], []
     raw_top = {row.reverse: ranking.top for row, _, ranking in found if ranking is not None and row.first.spec == "none"}
-    for row, protocol, ranking in found:
+    runs, queries, items = [], [], []
+    raw: dict[tuple[bool, str], instances.Columns] = {}
+    for (row, protocol, ranking), mass in zip(found, masses, strict=True):
         run = _run(problem, row, protocol, ranking, names, ties, seed, raw_top.get(row.reverse), oracle)
+        if ranking is not None:
+            run = replace(run, diagnostics={**run.diagnostics, **diagnosis.of_gallery(ranking, mass, hubness)})
         runs.append(run)
         if ranking is not None and details:
             blocks = Blocks.of(ranking.query, ranking.above, ranking.tied, ranking.gain) if len(ranking.query) else None
             order = (None, protocols.order) if row.reverse else (protocols.order, None)
             queries.append(instances.queries(run, row.first.views, ranking, blocks, order[0]))
+            if run.operator.spec == "none":
+                raw[row.reverse, protocol] = queries[-1]
+            if blocks is not None and (row.reverse, protocol) in raw:
+                queries[-1] |= diagnosis.changes(queries[-1], raw[row.reverse, protocol])
             if protocol != "videos":
-                items.append(instances.items(run, row.first.views, ranking, row.bias, order[1]))
+                items.append(instances.items(run, row.first.views, ranking, row.bias, mass, order[1]))
     ended = time.perf_counter()
     return Results(
         runs=tuple(runs),

@@ -5,15 +5,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nclbench import diagnosis
 from nclbench.metrics.blocks import Blocks
 from nclbench.metrics.ranks import first_rank
 from nclbench.problem import Embeddings, Integers
 from nclbench.ranking import Ranking
+from nclbench.representation import Representation
 from nclbench.results import Run
 from nclbench.views import Views
 
 Columns = dict[str, npt.NDArray[Any]]
-CUTOFFS = (1, 5, 10)
 
 
 def queries(run: Run, views: Views, ranking: Ranking, blocks: Blocks | None, place: Integers | None) -> Columns:
@@ -38,25 +39,34 @@ def queries(run: Run, views: Views, ranking: Ranking, blocks: Blocks | None, pla
         columns["relevant"][blocks.rows] = blocks.relevant
     columns["top"] = np.empty(n, dtype=object)
     names = np.array(asked.ids, dtype=object)
+    if blocks is not None:
+        columns |= diagnosis.of_queries(ranking, names)
     for row in range(n):
         columns["top"][row] = [] if ranking.top is None else names[ranking.top[row]].tolist()
     return _in_input_order(columns, place)
 
 
 def items(
-    run: Run, views: Views, ranking: Ranking, bias: npt.NDArray[np.float64] | None, place: Integers | None
+    run: Run,
+    views: Views,
+    ranking: Ranking,
+    bias: npt.NDArray[np.float64] | None,
+    masses: Representation | None,
+    place: Integers | None,
 ) -> Columns:
-    """How often an item is among the first k (N_k), how many queries want it, and its fitted bias (NaN without one)."""
+    """How often an item is among the first k (N_k), how many queries want it, its fitted bias (NaN without one), and what
+    `diagnosis.of_items` says of it.
+    """
     asked = views.side("items")
     assert asked is not None
     m = len(asked)
     columns: Columns = {**_keys(run, m), "id": np.array(asked.ids, dtype=object)}
     columns["caption"] = _captions(asked)
     columns["wanted"] = np.bincount(ranking.item, minlength=m)
-    for k in CUTOFFS:
-        shown = np.zeros(0, dtype=np.int64) if ranking.top is None else ranking.top[:, :k].ravel()
-        columns[f"occurrence@{k}"] = np.bincount(shown, minlength=m)
+    for k in diagnosis.cutoffs(ranking):
+        columns[f"occurrence@{k}"] = diagnosis.occurrences(ranking, k)
     columns["bias"] = np.full(m, np.nan) if bias is None else bias
+    columns |= diagnosis.of_items(ranking, masses, views.problem.relevance is not None)
     return _in_input_order(columns, place)
 
 

@@ -168,6 +168,13 @@ class Results:
 
 
 def stacked(tables: Sequence[Columns]) -> dict[str, npt.NDArray[Any]]:
-    """Tables of the same columns, one below the other."""
+    """Tables one below the other. What one of them lacks is NaN, -1 or None there, as the others' type has it."""
     filled = [table for table in tables if table]
-    return {name: np.concatenate([table[name] for table in filled]) for name in (filled[0] if filled else ())}
+    kinds = {name: values.dtype for table in filled for name, values in table.items()}
+
+    def column(name: str, kind: np.dtype[Any]) -> npt.NDArray[Any]:
+        missing = {"f": np.nan, "i": -1}.get(kind.kind)
+        parts = [table.get(name, np.full(len(table["id"]), missing, dtype=kind)) for table in filled]
+        return np.concatenate(parts)
+
+    return {name: column(name, kind) for name, kind in kinds.items()}

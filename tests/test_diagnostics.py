@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from nclbench.diagnostics import diagnostics
+from nclbench.diagnostics import of_counts
 from nclbench.diagnostics.occurrence import antihubs, atkinson, gini, hubs, robinhood, skewness
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden" / "golden_A.npz"
@@ -65,7 +65,7 @@ def test_measures_equal_their_definitions(values: list[int]) -> None:
 
 
 def test_an_even_gallery_has_nothing_to_show() -> None:
-    found = {name: each.function(np.full(7, 5)) for name, each in diagnostics().items()}
+    found = {name: each.function(np.full(7, 5)) for name, each in of_counts().items()}
     assert found == pytest.approx(dict.fromkeys(found, 0.0), abs=1e-12)
     assert set(found) == {"skewness", "robinhood", "gini", "atkinson", "antihubs", "hubs"}
 
@@ -74,3 +74,9 @@ def test_one_item_that_takes_everything() -> None:
     counts = np.array([40, 0, 0, 0, 0])
     assert robinhood(counts) == antihubs(counts) == pytest.approx(0.8)
     assert hubs(counts) == 1 and gini(counts) == pytest.approx(0.8) and atkinson(counts) == pytest.approx(0.8)
+
+
+def test_nothing_shown_is_even_too() -> None:
+    found = {name: each.function(np.zeros(7, dtype=int)) for name, each in of_counts().items()}
+    assert found["antihubs"] == 1
+    assert {found[name] for name in ("skewness", "robinhood", "gini", "atkinson")} == {0.0}

@@ -51,7 +51,7 @@ def evaluate(
 
     nclbench eval --emb msrvtt.h5 --normalize sinkhorn:tau=0.01
     """
-    output.choose_format(format, json, out)
+    complete = bool(out_dir or output.saves(out)) or output.choose_format(format, json, out) == "json"
     if metric and no_labels:
         raise UsageError("--metric needs labels, and --no-labels says that there are none; leave one of them out")
     if no_reference and not normalize and not tuned:
@@ -113,7 +113,7 @@ def evaluate(
                 reference=not no_reference,
                 strict=strict,
                 seed=seed,
-                details=bool(out_dir or output.saves(out)),
+                details=complete,
                 folds=folds,
                 plan=plan,
             )

@@ -129,7 +129,13 @@ def _diagnostics() -> list[Entry]:
     from nclbench.diagnostics import diagnostics
 
     return [
-        {"name": f"{name}@k", "params": {"k": "required"}, "source": each.source, "needs": "", "summary": each.summary}
+        {
+            "name": name if name.startswith("p.") else f"{name}@k",
+            "params": {} if name.startswith("p.") else {"k": "required"},
+            "source": each.source,
+            "needs": "",
+            "summary": f"{each.summary}; {each.reading}",
+        }
         for name, each in diagnostics().items()
     ]
 

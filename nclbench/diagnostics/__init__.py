@@ -1,4 +1,6 @@
-"""Diagnostics: how unevenly a gallery is shown. Each is one number made of the items' k-occurrences."""
+"""Diagnostics: how unevenly a gallery is shown. Each is one number made of the items' k-occurrences (`skewness@10`) or of
+their probability mass beside what it should be (`p.over`).
+"""
 
 import importlib
 import pkgutil
@@ -10,29 +12,37 @@ import numpy as np
 import numpy.typing as npt
 
 Counts = npt.NDArray[np.integer[Any]]
-Function = Callable[[Counts], float]
+Masses = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """function(N_k) -> a number. N_k: (M,) how many queries have an item among their first k."""
+    """function(N_k) or function(p, target) -> a number; larger is less even.
+
+    N_k: (M,) how many queries have an item among their first k. p, target: (M,) probability mass and what it should be.
+    limits: of its values. reading: one sentence for whoever sees the number.
+    """
 
     name: str
     summary: str
     source: str
-    function: Function
+    function: Callable[..., float]
+    limits: tuple[float, float]
+    reading: str
 
 
 _DIAGNOSTICS: dict[str, Diagnostic] = {}
 
 
-def diagnostic(name: str, *, summary: str, source: str) -> Callable[[Function], Function]:
-    """Decorator that gives a function its name, which stands before @k in results."""
+def diagnostic(
+    name: str, *, summary: str, source: str, limits: tuple[float, float], reading: str
+) -> Callable[[Callable[..., float]], Callable[..., float]]:
+    """Decorator that gives a function its name: `p.…` for one of masses, else what stands before @k in results."""
 
-    def keep(function: Function) -> Function:
+    def keep(function: Callable[..., float]) -> Callable[..., float]:
         if name in _DIAGNOSTICS:
             raise ValueError(f"diagnostic {name!r} is taken")
-        _DIAGNOSTICS[name] = Diagnostic(name, summary, source, function)
+        _DIAGNOSTICS[name] = Diagnostic(name, summary, source, function, limits, reading)
         return function
 
     return keep
@@ -43,3 +53,13 @@ def diagnostics() -> dict[str, Diagnostic]:
     for module in pkgutil.iter_modules(__path__):
         importlib.import_module(f"{__name__}.{module.name}")
     return dict(sorted(_DIAGNOSTICS.items()))
+
+
+def of_counts() -> dict[str, Diagnostic]:
+    """Those of k-occurrences."""
+    return {name: each for name, each in diagnostics().items() if not name.startswith("p.")}
+
+
+def of_masses() -> dict[str, Diagnostic]:
+    """Those of probability masses."""
+    return {name: each for name, each in diagnostics().items() if name.startswith("p.")}

@@ -1,7 +1,9 @@
 """Measures of hubness on N_k, (M,) how many queries have each item among their first k. Their mean is k N / M.
 
-A gallery that is shown evenly has 0 everywhere.
+A gallery that is shown evenly has 0 everywhere, and so has one of which nothing was shown at all.
 """
+
+import math
 
 import numpy as np
 
@@ -17,6 +19,8 @@ HUB = 2.0
     "skewness",
     summary="third standardised moment of the k-occurrences, 0 where all are equal",
     source="Radovanovic et al. 2010",
+    limits=(-math.inf, math.inf),
+    reading="0 is even; far above chance, a few items take the places of many",
 )
 def skewness(counts: Counts) -> float:
     gap = counts - counts.mean()
@@ -28,30 +32,46 @@ def skewness(counts: Counts) -> float:
     "robinhood",
     summary="share of all places that would have to change hands for equality (Hoover index)",
     source="Feldbauer et al. 2018",
+    limits=(0, 1),
+    reading="the share of all places that would have to be given to other items before all had the same",
 )
 def robinhood(counts: Counts) -> float:
-    return float(np.abs(counts - counts.mean()).sum() / (2 * counts.sum()))
+    return float(np.abs(counts - counts.mean()).sum() / max(2 * counts.sum(), 1))
 
 
-@diagnostic("gini", summary="Gini index of the k-occurrences", source="Feldbauer et al. 2018")
+@diagnostic(
+    "gini",
+    summary="Gini index of the k-occurrences",
+    source="Feldbauer et al. 2018",
+    limits=(0, 1),
+    reading="0 is even, 1 is one item everywhere",
+)
 def gini(counts: Counts) -> float:
     """From sorted counts, equal to the mean over all pairs of items."""
     m = len(counts)
     weight = 2 * np.arange(1, m + 1) - m - 1
-    return float((weight * np.sort(counts)).sum() / (m * counts.sum()))
+    return float((weight * np.sort(counts)).sum() / max(m * counts.sum(), 1))
 
 
 @diagnostic(
     "atkinson",
     summary=f"Atkinson index of the k-occurrences, with exponent {INEQUALITY_AVERSION}",
     source="Feldbauer et al. 2018",
+    limits=(0, 1),
+    reading="0 is even; items that are hardly ever shown weigh most",
 )
 def atkinson(counts: Counts, aversion: float = INEQUALITY_AVERSION) -> float:
     power = 1 - aversion
-    return 1 - float(np.mean(counts**power) ** (1 / power) / counts.mean())
+    return 1 - float(np.mean(counts**power) ** (1 / power) / counts.mean()) if counts.any() else 0.0
 
 
-@diagnostic("antihubs", summary="share of items that no query has among its first k", source="Radovanovic et al. 2010")
+@diagnostic(
+    "antihubs",
+    summary="share of items that no query has among its first k",
+    source="Radovanovic et al. 2010",
+    limits=(0, 1),
+    reading="the share of the gallery that nobody is ever shown",
+)
 def antihubs(counts: Counts) -> float:
     return float(np.mean(counts == 0))
 
@@ -60,8 +80,10 @@ def antihubs(counts: Counts) -> float:
     "hubs",
     summary=f"share of all places that go to items shown at least {HUB:g} times as often as the mean",
     source="hub occurrence, Radovanovic et al. 2010; hub-toolbox takes 2 k for the threshold",
+    limits=(0, 1),
+    reading="the share of all places that goes to items shown at least twice as often as the mean",
 )
 def hubs(counts: Counts, threshold: float | None = None) -> float:
     """threshold: in occurrences, HUB times the mean where None."""
     least = HUB * counts.mean() if threshold is None else threshold
-    return float(counts[counts >= least].sum() / counts.sum())
+    return float(counts[counts >= least].sum() / max(counts.sum(), 1))
