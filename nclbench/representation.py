@@ -83,8 +83,9 @@ def _in_units(fit: Fit, view: View) -> View:
 
 
 def _bank(row: Row) -> View | None:
+    """The scores of a bank of its own; folds are the test queries once more."""
     fit = row.first
-    if len(row.fits) > 1 or fit.fitted is None or fit.fitted.moved is not None or not fit.views.has("query_bank", "items"):
+    if fit.views.folds or fit.fitted is None or fit.fitted.moved is not None or not fit.views.has("query_bank", "items"):
         return None
     return _in_units(fit, fit.views.view("query_bank", "items"))
 
