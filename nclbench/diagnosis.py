@@ -41,6 +41,7 @@ def of_gallery(ranking: Ranking, masses: Representation | None, beside_chance: b
                 found[f"{name}@{k}"] |= dict(zip(("chance", "chance_low", "chance_high"), usual[name], strict=True))
     if masses is None:
         return found
+    found |= {name: {"value": value, "unit": "cosine"} for name, value in masses.gap.items()}
     targets = {"N/M": (masses.mass, np.full(m, n / m))}
     if len(ranking.query):
         targets["wanted"] = (masses.mass, errors(masses.mass, ranking.query, ranking.item, masses.pairs).wanted)

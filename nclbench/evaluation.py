@@ -23,13 +23,15 @@ from nclbench.registry import show
 from nclbench.representation import Representation, represent
 from nclbench.results import Applied, Results, Run, Value, stacked
 from nclbench.significance import intervals
-from nclbench.stamps import Used, cautions, revision, signature
+from nclbench.stamps import notes, revision, signature
+from nclbench.threads import alone
 
 DEFAULT_METRICS = ("R@1", "R@5", "R@10", "R@50", "recall@10", "MdR", "MnR", "MRR", "mAP", "nDCG@10", "Rsum")
 DIRECTIONS = ("both", "t2v", "v2t")
 TOP = 10
 
 
+@alone()
 def evaluate(
     problem: Problem,
     normalize: str | Operator | Sequence[str | Operator] = (),
@@ -124,7 +126,7 @@ def evaluate(
             "seed": seed,
         },
         command=" ".join(sys.argv[:1]),
-        warnings=tuple(dict.fromkeys([*problem.notes, *left_out, *_notes(problem, bases[directions[0]], rows, protocols.note)])),
+        warnings=tuple(dict.fromkeys([*problem.notes, *left_out, *notes(problem, bases[directions[0]], rows, protocols.note)])),
         timing={"fit": fitted_at - began, "rank": ranked - fitted_at, "measure": ended - ranked},
         queries=stacked(queries),
         items=stacked(items),
@@ -234,17 +236,3 @@ def _values(blocks: Blocks, ranking: Ranking, names: Sequence[Named], ties: str,
         name: Value(each.value, each.unit, len(each.per_query), each.optimistic, each.pessimistic, low, high)
         for (name, each), (low, high) in zip(found.items(), ends, strict=True)
     }
-
-
-def _notes(problem: Problem, bases: Bases, rows: Sequence[Row], protocol: str) -> list[str]:
-    said: dict[tuple[str, str], list[str]] = {}
-    for row in rows:
-        texts = [f"n/a, {row.first.unavailable}"] if row.first.unavailable else []
-        for text in [*texts, *row.notes]:
-            said.setdefault((row.first.spec, text), []).append("v2t" if row.reverse else "t2v")
-    used = [Used.of(row.first) for row in rows if row.available]
-    return [
-        *(f"{', '.join(directions)} {spec}: {text}" for (spec, text), directions in said.items()),
-        *([protocol] if protocol and any(row.reverse for row in rows) else []),
-        *cautions(problem, used, bases.base("queries", "items").largest),
-    ]

@@ -102,8 +102,8 @@ def _rows(side: Embeddings, order: Integers) -> Embeddings:
 
 
 def in_query_order(problem: Problem, order: Integers) -> Problem:
-    """The same problem with its queries in another order, (N,) positions."""
-    place = np.empty_like(order)
+    """The same problem with its queries in another order, or with some of them only: (n,) different positions."""
+    place = np.full(len(problem.queries), -1, dtype=np.int64)
     place[order] = np.arange(len(order))
     scores = dict(problem.scores)
     for (rows, columns), matrix in problem.scores.items():
@@ -111,6 +111,7 @@ def in_query_order(problem: Problem, order: Integers) -> Problem:
         scores[rows, columns] = matrix[:, order] if columns == "queries" else matrix
     relevance = problem.relevance
     if relevance is not None:
-        relevance = Relevance.of(place[relevance.query], relevance.item, relevance.gain)
+        kept = place[relevance.query] >= 0
+        relevance = Relevance.of(place[relevance.query[kept]], relevance.item[kept], relevance.gain[kept])
     parts = tuple((weight, in_query_order(part, order)) for weight, part in problem.parts)
     return replace(problem, queries=_rows(problem.queries, order), relevance=relevance, scores=scores, parts=parts)

@@ -4,8 +4,8 @@ p_j = sum_i softmax_j(S_ij / tau) (Park et al. 2022, section 3). It is defined f
 ones of moved vectors, and ones with a bias an item; a term that all items of a query share changes no softmax.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import torch
 
 from nclbench.fitting import Fit, Row
 from nclbench.maps import column_bias
+from nclbench.modality import gap
 from nclbench.plan import SUMS
 from nclbench.problem import Integers
 from nclbench.ranking import Ranking
@@ -28,12 +29,14 @@ class Representation:
     """mass: (M,) p of the test queries. pairs: (P,) softmax_j(S_ij / tau) of the relevant pairs. tau: in score units.
 
     bank: (M,) p of the queries of the bank, and how many these are; None where the direction has none.
+    gap: how far both sides lie apart, of raw scores.
     """
 
     mass: Floats
     pairs: Floats
     tau: float
     bank: tuple[Floats, int] | None = None
+    gap: Mapping[str, float] = field(default_factory=dict)
 
 
 def represent(
@@ -65,7 +68,8 @@ def represent(
             continue
         mass, pairs = _joined(views, row, [next(values) for _ in views], at, ranking)
         banked = None if bank is None else (next(values)[0].exp().cpu().numpy(), bank.shape[0])
-        masses.append(Representation(mass, pairs, at, banked))
+        raw = row.first.spec == "none"
+        masses.append(Representation(mass, pairs, at, banked, gap(row.first.views) if raw else {}))
     return masses, list(dict.fromkeys(notes))
 
 

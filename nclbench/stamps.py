@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from nclbench import __version__
-from nclbench.fitting import Fit
+from nclbench.fitting import Fit, Row
 from nclbench.leaks import leaks
+from nclbench.pairs import Bases
 from nclbench.problem import Problem, Relevance
 from nclbench.results import Applied, Convergence
 
@@ -156,3 +157,18 @@ def _unequal(pairs: Relevance, problem: Problem, used: Sequence[Used]) -> Iterat
                 f"{direction}: {', '.join(dict.fromkeys(single))} take each item as the answer to one query, and here it "
                 f"is to up to {asked.max()}"
             )
+
+
+def notes(problem: Problem, bases: Bases, rows: Sequence[Row], protocol: str) -> list[str]:
+    """What is to be said of the rows, once each; protocol: what is to be said of v2t."""
+    said: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        texts = [f"n/a, {row.first.unavailable}"] if row.first.unavailable else []
+        for text in [*texts, *row.notes]:
+            said.setdefault((row.first.spec, text), []).append("v2t" if row.reverse else "t2v")
+    used = [Used.of(row.first) for row in rows if row.available]
+    return [
+        *(f"{', '.join(directions)} {spec}: {text}" for (spec, text), directions in said.items()),
+        *([protocol] if protocol and any(row.reverse for row in rows) else []),
+        *cautions(problem, used, bases.base("queries", "items").largest),
+    ]

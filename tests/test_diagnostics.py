@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from nclbench.diagnostics import of_counts
-from nclbench.diagnostics.occurrence import antihubs, atkinson, gini, hubs, robinhood, skewness
+from nclbench.diagnostics.occurrence import antihubs, atkinson, gini, hubs, largest, robinhood, skewness
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden" / "golden_A.npz"
 QUERIES = 60
@@ -66,6 +66,7 @@ def test_measures_equal_their_definitions(values: list[int]) -> None:
 
 def test_an_even_gallery_has_nothing_to_show() -> None:
     found = {name: each.function(np.full(7, 5)) for name, each in of_counts().items()}
+    assert found.pop("largest") == 1
     assert found == pytest.approx(dict.fromkeys(found, 0.0), abs=1e-12)
     assert set(found) == {"skewness", "robinhood", "gini", "atkinson", "antihubs", "hubs"}
 
@@ -73,10 +74,11 @@ def test_an_even_gallery_has_nothing_to_show() -> None:
 def test_one_item_that_takes_everything() -> None:
     counts = np.array([40, 0, 0, 0, 0])
     assert robinhood(counts) == antihubs(counts) == pytest.approx(0.8)
+    assert largest(counts) == 5
     assert hubs(counts) == 1 and gini(counts) == pytest.approx(0.8) and atkinson(counts) == pytest.approx(0.8)
 
 
 def test_nothing_shown_is_even_too() -> None:
     found = {name: each.function(np.zeros(7, dtype=int)) for name, each in of_counts().items()}
-    assert found["antihubs"] == 1
+    assert found["antihubs"] == found["largest"] == 1
     assert {found[name] for name in ("skewness", "robinhood", "gini", "atkinson")} == {0.0}

@@ -128,6 +128,19 @@ def test_temperature_is_the_first_operators_and_otherwise_a_guess_that_is_told()
     assert any(text.startswith("probability masses: tau is not given") for text in found.warnings)
 
 
+def test_the_gap_between_the_modalities() -> None:
+    problem = factories.hubs(40, 20, 8, 4)
+    assert problem.queries.vectors is not None and problem.items.vectors is not None
+    found = evaluate(problem, ["csls:k=3"], hubness=True, tau=0.1)
+    means = [
+        (side / np.linalg.norm(side, axis=1, keepdims=True)).mean(0) for side in (problem.queries.vectors, problem.items.vectors)
+    ]
+    ours = {name: each["value"] for name, each in found.runs[0].diagnostics.items() if name.startswith("gap.")}
+    sizes = [np.linalg.norm(means[0] - means[1]), *(np.linalg.norm(mean) for mean in means)]
+    assert ours == pytest.approx(dict(zip(("gap.distance", "gap.queries", "gap.items"), sizes, strict=True)), rel=1e-6)
+    assert not any(name.startswith("gap.") for name in evaluate(factories.as_scores(problem), hubness=True).runs[0].diagnostics)
+
+
 # ------------------------------------------------------------------------------------------ who beats whom
 
 
@@ -204,7 +217,7 @@ def test_chance_is_that_of_a_binomial(n: int, m: int, k: int) -> None:
     if k < m and n > 100 and m > 100:
         assert usual["skewness"][0] == pytest.approx(stats.binom(n, k / m).stats("s"), abs=0.06)
     if k == m:
-        assert usual["gini"] == usual["hubs"] == (0, 0, 0)
+        assert usual["gini"] == usual["hubs"] == (0, 0, 0) and usual["largest"] == (1, 1, 1)
 
 
 def test_a_random_gallery_lies_within_chance() -> None:
@@ -215,7 +228,7 @@ def test_a_random_gallery_lies_within_chance() -> None:
         each["chance_low"] <= each["value"] <= each["chance_high"]
         for run in found.runs for name, each in run.diagnostics.items() if "chance" in each
     ]  # fmt: skip
-    assert len(inside) == 36 and sum(inside) >= 30
+    assert len(inside) == 42 and sum(inside) >= 35
     planted = scores.copy()
     planted[:, 7] += 2.5
     hub = evaluate(unlabelled(planted), hubness=True, tau=1.0, direction="t2v")

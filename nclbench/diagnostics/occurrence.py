@@ -87,3 +87,14 @@ def hubs(counts: Counts, threshold: float | None = None) -> float:
     """threshold: in occurrences, HUB times the mean where None."""
     least = HUB * counts.mean() if threshold is None else threshold
     return float(counts[counts >= least].sum() / max(counts.sum(), 1))
+
+
+@diagnostic(
+    "largest",
+    summary="how many times its fair share the most shown item is shown",
+    source="groupie, hub-toolbox (there as a share of the queries)",
+    limits=(1, math.inf),
+    reading="1 is the same for all; 20 means that one item stands where twenty should",
+)
+def largest(counts: Counts) -> float:
+    return float(counts.max() / counts.mean()) if counts.any() else 1.0
