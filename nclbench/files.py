@@ -101,3 +101,9 @@ def check_writable(path: Path) -> None:
 def printable(text: Any) -> str:
     """Text from outside made safe for a terminal: control, escape and direction characters become `\\ufffd`."""
     return "".join(c if c.isprintable() or c == " " else "\ufffd" for c in str(text))
+
+
+def spreadsheet(text: str) -> str:
+    """Text that a spreadsheet takes as text: `'` is put before what would begin a formula."""
+    safe = printable(text)
+    return f"'{safe}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else safe

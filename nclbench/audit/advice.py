@@ -90,7 +90,7 @@ def advise(problem: Problem, direction: str, tau: float, plan: Plan) -> Advice:
 def _first(found: Results, spec: str) -> npt.NDArray[np.float64]:
     """(Q,) 1 where the right item is first, for the queries that have one."""
     rank = found.queries["rank"][found.queries["spec"] == spec]
-    return (rank[~np.isnan(rank)] == 1).astype(np.float64)
+    return np.asarray(rank[~np.isnan(rank)] == 1, dtype=np.float64)
 
 
 def _clusters(problem: Problem) -> npt.NDArray[np.int64] | None:

@@ -36,6 +36,10 @@ class Finding:
         """That of the first state."""
         return self.values[0][1] if self.values[0] is not None else INFO
 
+    def text(self, value: float) -> str:
+        """A figure as people read it."""
+        return f"{value:.1%}" if self.percent else f"{value:.2f}"
+
     def to_json(self, direction: str, labels: Sequence[str]) -> dict[str, Any]:
         return {
             **asdict(self),

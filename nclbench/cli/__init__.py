@@ -15,6 +15,7 @@ from nclbench.cli.datasets import app as datasets
 from nclbench.cli.demo import demo
 from nclbench.cli.eval import evaluate
 from nclbench.cli.failures import INTERRUPTED, debugging, explained
+from nclbench.cli.hubness_report import hubness_report
 from nclbench.cli.inspect import inspect
 from nclbench.cli.list import names
 from nclbench.cli.normalize import normalize
@@ -52,6 +53,7 @@ def _root(
 
 app.command("demo", context_settings=SETTINGS)(demo)
 app.command("eval", context_settings=SETTINGS)(evaluate)
+app.command("hubness-report", context_settings=SETTINGS)(hubness_report)
 app.command("normalize", context_settings=SETTINGS)(normalize)
 app.command("sweep", context_settings=SETTINGS)(sweep)
 app.command("inspect", context_settings=SETTINGS)(inspect)

@@ -4,14 +4,13 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from nclbench.cli import options, output, processes, targets
+from nclbench.cli import loading, options, output, processes, targets
 from nclbench.cli.progress import Progress
-from nclbench.errors import InputError, UsageError, nearest
+from nclbench.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nclbench.problem import Problem
     from nclbench.results import Results
 
 
@@ -82,24 +81,22 @@ def evaluate(
     from nclbench.fusion import fuse as fusion
     from nclbench.plan import choose
     from nclbench.results import Results
-    from nclbench.sources import load
 
     followed = processes.follower()
     with Progress(not (no_progress or quiet or followed)) as progress, processes.joined(device) as mine:
         plan = choose(mine, memory, threads, progress)
-        loaded = [
-            load(
-                path,
-                layout=layout,
-                mapping=sources,
-                bank=None if folds else bank,
-                split=split,
-                captions=captions,
-                no_labels=no_labels,
-            )
-            for path in [*emb, *(path for _, path in parts)]
-        ]
-        problems = [_prepared(problem, dataset, scorer, strict) for problem in _told_apart(loaded)]
+        problems = loading.read(
+            [*emb, *(path for _, path in parts)],
+            layout=layout,
+            mapping=sources,
+            bank=None if folds else bank,
+            split=split,
+            captions=captions,
+            no_labels=no_labels,
+            dataset=dataset,
+            scorer=scorer,
+            strict=strict,
+        )
         if parts:
             weighed = zip((weight for weight, _ in parts), problems[len(emb) :], strict=True)
             problems = [*problems[: len(emb)], fusion(list(weighed), fuse_each or "")]
@@ -154,41 +151,3 @@ def _understood(metrics: list[str] | None, specs: list[str], direction: str, tie
         refuse(spec)
         parse_chain(spec)
     return found
-
-
-def _told_apart(problems: "list[Problem]") -> "list[Problem]":
-    """Models of one name are called by the folder that they are in too, and by their number if that is the same."""
-    from collections import Counter
-    from dataclasses import replace
-    from pathlib import Path
-
-    def doubled(problem: "Problem") -> bool:
-        return names[problem.dataset, problem.split, problem.model] > 1
-
-    for number in (0, 1):
-        names = Counter((each.dataset, each.split, each.model) for each in problems)
-        folders = [Path(each.inputs[0].path).resolve().parent.name if each.inputs else "" for each in problems]
-        labels = [f"{each.model} ({at + 1})" if number else f"{folders[at]}/{each.model}" for at, each in enumerate(problems)]
-        problems = [
-            replace(each, model=label) if doubled(each) else each for each, label in zip(problems, labels, strict=True)
-        ]
-    return problems
-
-
-def _prepared(problem: "Problem", dataset: str | None, scorer: str | None, strict: bool) -> "Problem":
-    """The problem checked against its benchmark, with the scorer that was asked for."""
-    from dataclasses import replace
-
-    notes = list(problem.notes)
-    if dataset is not None:
-        from nclbench.sources.datasets import check, get
-
-        notes += check(problem, dataset)
-        problem = replace(problem, dataset=get(dataset).name)
-    if scorer is not None:
-        if ("queries", "items") in problem.scores:
-            raise UsageError(f"--scorer {scorer} needs embeddings, but the input is a score matrix")
-        problem = replace(problem, scorer=scorer)
-    if strict and problem.logit_scale is not None and problem.logit_scale < 10:
-        raise InputError(f"logit_scale is {problem.logit_scale:g}: a logarithm? it must be linear (100, not 4.605)")
-    return replace(problem, notes=tuple(notes))

@@ -56,7 +56,7 @@ def _table(entries: list[Entry]) -> str:
 
 
 def _csv(entries: list[Entry]) -> str:
-    from nclbench.report.csv import guard
+    from nclbench.files import spreadsheet as guard
 
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")

@@ -3,17 +3,11 @@
 import csv
 import io
 
-from nclbench.files import printable
+from nclbench.files import spreadsheet as guard
 from nclbench.report.cells import Table
 
 KEYS = ("dataset", "split", "model", "scorer", "direction", "protocol", "spec", "fitted_on", "standing")
 TAIL = ("unavailable", "remark", "signature")
-
-
-def guard(text: str) -> str:
-    """Text that a spreadsheet takes as text: `'` is put before what would begin a formula."""
-    safe = printable(text)
-    return f"'{safe}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else safe
 
 
 def render(table: Table) -> str:

@@ -1,6 +1,8 @@
 """Results to disk and back: every file whole or untouched, one writer a place, strict JSON on the way in."""
 
+import csv
 import glob
+import io
 import json
 import math
 import os
@@ -25,13 +27,16 @@ def beside(path: Path) -> list[Path]:
     return [path, path.with_name(f"{path.stem}.queries.parquet"), path.with_name(f"{path.stem}.items.parquet")]
 
 
-def write_folder(results: Results, folder: Path, texts: Mapping[str, str] | None = None) -> list[Path]:
+def write_folder(
+    results: Results, folder: Path, texts: Mapping[str, str] | None = None, as_csv: bool = False
+) -> list[Path]:
     """Writes results.json, queries.parquet, items.parquet and the texts (file name to content) into `folder`.
 
-    All are prepared before the first one is replaced, and results.json is replaced last. Raises MissingError where
-    the folder cannot be written or another live run holds it.
+    as_csv: queries.csv and items.csv instead. All are prepared before the first one is replaced, and results.json is
+    replaced last. Raises MissingError where the folder cannot be written or another live run holds it.
     """
-    tables = {"queries.parquet": results.queries, "items.parquet": results.items}
+    ending = "csv" if as_csv else "parquet"
+    tables = {f"queries.{ending}": results.queries, f"items.{ending}": results.items}
     with _held(folder / LOCK):
         return _write(results, folder, "results.json", tables, texts or {})
 
@@ -90,6 +95,8 @@ def _write(
                 temporary.write_bytes(_json(content))
             elif isinstance(content, str):
                 temporary.write_bytes(content.encode("utf-8", "backslashreplace"))
+            elif path.suffix == ".csv":
+                temporary.write_bytes(_csv(content).encode("utf-8", "backslashreplace"))
             else:
                 _parquet(content, temporary)
     return paths
@@ -121,6 +128,23 @@ def _parquet(columns: Columns, path: Path) -> None:
     keys = {name: columns.get(name, ()) for name in KEYS if name in columns or not columns}
     arrays = {name: array(values) for name, values in {**keys, **columns}.items()}
     parquet.write_table(pyarrow.table(arrays), path, compression="zstd")
+
+
+def _csv(columns: Columns) -> str:
+    """As for Parquet; lists are JSON, what is not defined is empty, texts hold nothing that a spreadsheet would run."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([map(_cell, row) for row in zip(*columns.values(), strict=True)])
+    return stream.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, list):
+        return json.dumps(value, ensure_ascii=False)
+    return files.spreadsheet(value) if isinstance(value, str) else value
 
 
 def _encodable(value: Any) -> Any:

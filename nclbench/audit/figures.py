@@ -1,0 +1,176 @@
+"""Figures for a paper: one column wide, in PDF, SVG and PNG, told apart by line and hatch as well as by colour."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nclbench.audit.page.data import usual
+from nclbench.audit.states import Direction, State
+from nclbench.diagnostics.hard_negatives import bins
+from nclbench.diagnostics.representation import lorenz
+from nclbench.errors import MissingError
+from nclbench.files import printable, replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ENDINGS = ("pdf", "svg", "png")
+# Okabe and Ito's colours, ordered so that neighbours differ in lightness too
+_COLOURS = ("#E69F00", "#0072B2", "#56B4E9", "#000000", "#CC79A7", "#009E73")
+_DASHES: tuple[Any, ...] = ((0, (4, 2)), "solid", (0, (1, 1)), (0, (6, 1, 1, 1)), (0, (3, 1)), "solid")
+_EDGES, _BINS = (0.25, 0.5, 1.0, 2.0, 4.0), ("< ¼", "¼–½", "½–1", "1–2", "2–4", "> 4")
+_STYLE: Any = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.hashsalt": "nclbench",
+    "pdf.fonttype": 42,
+    "figure.figsize": (3.35, 2.3),
+    "figure.constrained_layout.use": True,
+}
+# a second run gives the same bytes
+_UNDATED: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}
+Drawing = Callable[["Axes", Direction], bool]
+
+
+def write(directions: list[Direction], folder: Path) -> list[Path]:
+    """Writes `t2v-lorenz.pdf` and so on into a folder, and returns what it wrote. Figures that need labels need them."""
+    try:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingError("figures need matplotlib; pip install matplotlib") from None
+
+    written = []
+    with mpl.rc_context(_STYLE):
+        for direction, name, draw in _all(directions):
+            figure = Figure()
+            if not draw(figure.subplots(), direction):
+                continue
+            for ending in ENDINGS:
+                path = folder / f"{direction.name}-{name}.{ending}"
+                with replacing(path) as temporary:
+                    figure.savefig(temporary, format=ending, dpi=300, metadata=_UNDATED[ending])
+                written.append(path)
+    return written
+
+
+def _all(directions: list[Direction]) -> Iterator[tuple[Direction, str, Drawing]]:
+    for direction in directions:
+        for name, draw in (
+            ("representation", _representation),
+            ("sorted", _sorted),
+            ("lorenz", _lorenz),
+            ("occurrence", _occurrence),
+            ("errors", _errors),
+            ("changes", _changes),
+        ):
+            yield direction, name, draw
+
+
+def _label(direction: Direction, state: State) -> str:
+    """matplotlib reads $ as mathematics."""
+    return printable(direction.label(state)).replace("$", r"\$")
+
+
+def _line(direction: Direction, state: State, at: int) -> dict[str, Any]:
+    return {"color": _COLOURS[at % 6], "linestyle": _DASHES[at % 6], "label": _label(direction, state)}
+
+
+def _fair(direction: Direction, state: State) -> Any:
+    """(M,) p as a multiple of the fair share, without items that have none."""
+    ratio = state.items["p"] * len(state.items["id"]) / len(state.queries["id"])
+    return ratio[~np.isnan(ratio)]
+
+
+def _defined(direction: Direction) -> list[tuple[int, State, Any]]:
+    return [(at, state, ratio) for at, state in enumerate(direction.states) if len(ratio := _fair(direction, state))]
+
+
+def _representation(axes: "Axes", direction: Direction) -> bool:
+    edges = 2.0 ** np.arange(-6, 6.01, 0.25)
+    for at, state, ratio in _defined(direction):
+        filled = {"histtype": "step", "linestyle": _DASHES[at % 6]} if at else {"histtype": "stepfilled", "alpha": 0.55}
+        within = np.clip(ratio, edges[0], edges[-1])
+        axes.hist(within, edges.tolist(), color=_COLOURS[at % 6], linewidth=1.2, label=_label(direction, state), **filled)
+    axes.set_xscale("log", base=2)
+    axes.axvline(1, color="0.5", linewidth=0.8, linestyle=":")
+    axes.set(xlabel="retrieval probability / fair share", ylabel="items")
+    axes.legend()
+    return True
+
+
+def _sorted(axes: "Axes", direction: Direction) -> bool:
+    for at, state, ratio in _defined(direction):
+        axes.plot(np.arange(1, len(ratio) + 1), np.sort(ratio)[::-1], **_line(direction, state, at))
+    axes.axhline(1, color="0.5", linewidth=0.8, linestyle=":")
+    axes.set(xlabel="items, most represented first", ylabel="p / fair share")
+    axes.legend()
+    return True
+
+
+def _lorenz(axes: "Axes", direction: Direction) -> bool:
+    axes.plot([0, 1], [0, 1], color="0.5", linewidth=0.8, linestyle=":", label="even")
+    for at, state, _ in _defined(direction):
+        axes.plot(*lorenz(state.items["p"]), **_line(direction, state, at))
+    axes.set(xlabel="share of items, least first", ylabel="share of probability")
+    axes.legend()
+    return True
+
+
+def _occurrence(axes: "Axes", direction: Direction) -> bool:
+    counts = [direction.occurrence(state) for state in direction.states]
+    largest = int(max(each.max() for each in counts))
+    for at, (state, each) in enumerate(zip(direction.states, counts, strict=True)):
+        many = np.bincount(each, minlength=largest + 1)
+        axes.step(np.arange(largest + 1), many, where="mid", **_line(direction, state, at))
+    chance = usual(len(direction.reference.queries["id"]), len(direction.reference.items["id"]), direction.cutoff)
+    axes.plot(chance, color="0.35", linewidth=0.9, linestyle=":", label="by chance")
+    axes.set(xlabel=f"top-{direction.cutoff} lists that an item is in", ylabel="items")
+    axes.legend()
+    return True
+
+
+def _errors(axes: "Axes", direction: Direction) -> bool:
+    found = [(at, s) for at, s in enumerate(direction.states) if "fp" in s.items and not np.isnan(s.items["fp"]).all()]
+    if not found or found[0][0]:
+        return False
+    items = len(direction.reference.items["id"])
+    place = bins(direction.reference.items["p"], len(direction.reference.queries["id"]) / items, _EDGES)
+    width = 0.8 / (2 * len(found))
+    for number, (at, state) in enumerate(found):
+        for half, (name, text) in enumerate((("fp", "FP"), ("fn", "FN"))):
+            groups = [state.items[name][place == each] for each in range(len(_BINS))]
+            axes.bar(
+                np.arange(len(_BINS)) + (2 * number + half - len(found) + 0.5) * width,
+                [float(group.mean()) if len(group) else 0.0 for group in groups],
+                width,
+                color=_COLOURS[at % 6],
+                hatch="////" if half else "",
+                edgecolor="white",
+                linewidth=0,
+                label=f"{text}, {_label(direction, state)}",
+            )
+    axes.set_xticks(range(len(_BINS)), [f"{name}\n{int((place == at).sum())}" for at, name in enumerate(_BINS)])
+    axes.set(xlabel="p / fair share, first scores (items below)", ylabel="queries per item")
+    axes.legend()
+    return True
+
+
+def _changes(axes: "Axes", direction: Direction) -> bool:
+    if not direction.labelled or not direction.others:
+        return False
+    before = direction.reference.queries["rank"]
+    top = float(np.nanmax([np.nanmax(state.queries["rank"]) for state in direction.states]))
+    axes.plot([1, top], [1, top], color="0.5", linewidth=0.8, linestyle=":")
+    for at, state in enumerate(direction.others, 1):
+        axes.plot(before, state.queries["rank"], "ox^sDv"[(at - 1) % 6], markersize=2.2, markeredgewidth=0.5, fillstyle="none",
+                  color=_COLOURS[at % 6], label=_label(direction, state), rasterized=True)  # fmt: skip
+    axes.set(xscale="log", yscale="log", xlabel=f"rank, {_label(direction, direction.reference)}", ylabel="rank, then")
+    axes.legend()
+    return True
