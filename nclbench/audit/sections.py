@@ -71,16 +71,19 @@ def _chance(finding: Finding) -> str:
 
 
 def _people(direction: Direction, title: str, people: Sequence[Person]) -> Section:
-    labels = [printable(direction.label(state)) for state in direction.states]
+    """Operators' names are long, so columns are numbered."""
     k = direction.cutoff
+    labels = [direction.label(state) for state in direction.states]
+    names = ["raw" if label == "raw" else str(at) for at, label in enumerate(labels)]
+    meant = [f"{name}: {printable(label)}" for name, label in zip(names, labels, strict=True) if name != "raw"]
     titled = any(person.title for person in people)
     stolen = "bad@1" in direction.reference.items
     heads = (
         "item",
         *(["caption"] if titled else []),
-        *(f"top-{k} lists, {label}" for label in labels),
-        *(["wrongly first"] if stolen else []),
-        *(f"p, {label}" for label in labels),
+        *(f"lists {name}" for name in names),
+        *(["wrong 1st"] if stolen else []),
+        *(f"p {name}" for name in names),
     )
     rows = tuple(
         (
@@ -92,8 +95,13 @@ def _people(direction: Direction, title: str, people: Sequence[Person]) -> Secti
         )
         for person in people
     )
-    fair = f"a fair share is {direction.share:.1f} lists and p = {direction.share / k:.2f}"
-    return Section(title, heads, rows, len(heads) - 1 - titled, (fair,))
+    wrong = "; wrong 1st: of how many queries it takes the first place wrongly" if stolen else ""
+    lines = (
+        f"lists: how many top-{k} lists it is in, {direction.share:.1f} is a fair share{wrong}; "
+        f"p: its retrieval probability, {direction.share / k:.2f} is a fair share",
+        *meant,
+    )
+    return Section(title, heads, rows, len(heads) - 1 - titled, lines)
 
 
 def _cut(text: str) -> str:
