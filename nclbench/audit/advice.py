@@ -19,7 +19,7 @@ _SCORES, _LEAST = 50_000_000, 200
 
 @dataclass(frozen=True)
 class Advice:
-    """spec: what to try, empty where nothing tried gains. before, after: R@1 in percent (antihubs@10 as a share without
+    """spec: what to try, empty where nothing tried gains. before, after: R@1 in percent (gini@10 without
     labels), each under its own name. gain: (mean, low, high) of the paired difference in points, for R@1.
 
     tried: all specs, the best of which this is. fitted: what they were fitted on. reason: why there is no advice.
@@ -44,7 +44,7 @@ class Advice:
         how = f"{len(self.tried)} tried on {self.queries} queries, fitted on {self.fitted}"
         if not self.spec:
             return f"nothing: none of {', '.join(self.tried)} helps ({how})"
-        shown = f"{self.before:.1f} to {self.after:.1f}" if self.gain else f"{self.before:.1%} to {self.after:.1%}"
+        shown = f"{self.before:.1f} to {self.after:.1f}" if self.gain else f"{self.before:.2f} to {self.after:.2f}"
         sure = "" if self.gain is None else f" ({self.gain[0]:+.1f}, 95 % interval {self.gain[1]:+.1f} to {self.gain[2]:+.1f})"
         return f"--normalize {self.spec} brings {self.measure} from {shown}{sure}; the best of {how}"
 
@@ -67,9 +67,9 @@ def advise(problem: Problem, direction: str, tau: float, plan: Plan) -> Advice:
     specs = tuple(spec for spec in runs if spec != "none")
     if not specs:
         return replace(nothing, reason=f"no advice: {FOLDS} folds of these queries cannot be made")
-    unseen = next(name for name in reversed(list(runs["none"].diagnostics)) if name.startswith("antihubs@"))
-    # better is less: of what is missed, or of what is never shown
-    rated = {spec: -run.metrics["R@1"].value if labelled else run.diagnostics[unseen]["value"] for spec, run in runs.items()}
+    uneven = next(name for name in reversed(list(runs["none"].diagnostics)) if name.startswith("gini@"))
+    # better is less: of what is missed, or of how unevenly items are shown
+    rated = {spec: -run.metrics["R@1"].value if labelled else run.diagnostics[uneven]["value"] for spec, run in runs.items()}
     best = min(specs, key=lambda spec: rated[spec])
     gain = None
     if labelled:
@@ -78,7 +78,7 @@ def advise(problem: Problem, direction: str, tau: float, plan: Plan) -> Advice:
     return replace(
         nothing,
         spec=best if rated[best] < rated["none"] else "",
-        measure="R@1" if labelled else unseen,
+        measure="R@1" if labelled else uneven,
         before=abs(rated["none"]),
         after=abs(rated[best]),
         gain=gain,

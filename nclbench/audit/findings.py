@@ -43,6 +43,7 @@ class Finding:
     def to_json(self, direction: str, labels: Sequence[str]) -> dict[str, Any]:
         return {
             **asdict(self),
+            "verdict": self.verdict,
             "direction": direction,
             "values": {
                 label: None if each is None else {"value": each[0], "verdict": each[1]}
