@@ -1,6 +1,7 @@
 """Where results go: stdout in the asked format, a file, a folder. Every text is made before the first is written."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import typer
@@ -57,8 +58,12 @@ def deliver(
     out_dir: str | None,
     metrics: list[str] | None,
     quiet: bool,
+    pages: Mapping[str, str] | None = None,
 ) -> None:
-    """Prints and writes the results. `-o x.json` saves them with their per-instance rows; stdout then has the table."""
+    """Prints and writes the results. `-o x.json` saves them with their per-instance rows; stdout then has the table.
+
+    pages: further texts for the folder, by file name.
+    """
     saved = saves(output)
     chosen = choose_format(format, json, None if saved else output)
     text = render(results, chosen, metrics)
@@ -74,7 +79,7 @@ def deliver(
     if out_dir is not None:
         from nclbench.sinks.results import write_folder
 
-        written += write_folder(results, Path(out_dir), tables)
+        written += write_folder(results, Path(out_dir), {**tables, **(pages or {})})
     notes(results, quiet)
     if saved or output is None:
         show(results, chosen, text, metrics)

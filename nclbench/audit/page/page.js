@@ -107,9 +107,9 @@ function queries(d, before, now) {
   }, d.labelled && two ? { head: "places won", down: true } : { head: d.asking, down: false });
 }
 
-function list(title, lines, none) {
-  const box = make("div");
-  box.append(make("h3", `${title} (${lines.length})`));
+function list(title, lines, none, folded = false) {
+  const box = make(folded ? "details" : "div"), head = make("h3", `${title} (${lines.length})`);
+  if (folded) { const summary = make("summary"); summary.append(head); box.append(summary); } else box.append(head);
   if (!lines.length) box.append(make("p", none, { class: "note" }));
   else {
     const all = make("ol");
@@ -145,7 +145,7 @@ function showItem(at) {
         (q.above[i] > d.k ? `; and ${q.above[i] - d.k} more` : ""), { class: "soft" })]), "no query"));
   }
   const listed = all.filter(i => q.top[i].includes(at));
-  columns.append(list(`In the top-${d.k} lists of`, listed.map(asked), "no query"));
+  columns.append(list(`In the top-${d.k} lists of`, listed.map(asked), "no query", true));
   open("detail", label(at), [...parts, columns]);
 }
 
