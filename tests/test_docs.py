@@ -71,6 +71,7 @@ def test_the_demo_prints_the_figures_of_the_readme(tmp_path: Path) -> None:
         "items.parquet",
         "table.md",
         "table.tex",
+        "report.html",
     }
     assert "Try next" in done.stderr
 
