@@ -63,6 +63,7 @@ def findings(direction: Direction) -> list[Finding]:
         _beside_chance(direction, f"skewness@{k}", f"skewness of how often items are in top-{k} lists"),
         _mass(direction, "p.under", "share of items with under half of their retrieval probability"),
         _mass(direction, "p.over", "share of items with over twice their retrieval probability"),
+        _mass(direction, "p.bank.under", "the same of the bank's queries: under half of their retrieval probability"),
         _wrong_places(direction),
         *_remedy(direction),
         _gap(direction),
