@@ -137,7 +137,7 @@ class Kernel:
     def _blocks(self, rows: slice) -> Iterator[tuple[Tensor, slice]]:
         """Blocks of a strip with the rows they are: small enough to stay in cache, and for sums of few addends."""
         strip = self.kept[rows.start] if self.keep else self._strip(rows)
-        step = max(8, _BLOCK // strip.shape[1])
+        step = _rows_of_a_block(strip.shape[1])
         for start in range(0, len(strip), step):
             part = strip[start : start + step]
             there = slice(rows.start + start, rows.start + start + len(part))
@@ -164,14 +164,13 @@ class Kernel:
         """Takes the maxima of the rows of L + b off, and those of the columns of the rest."""
         self.kept.clear()
         self.taken = bias if bool(bias.any()) else None
-        log_mass = self.mass.log()
 
         def work(mine: Iterator[slice]) -> tuple[Tensor, Tensor]:
             top, drawn = torch.full((2, len(self.column)), -torch.inf, dtype=SUMS, device=self.column.device)
             for rows in mine:
                 logits = self._logits(self._strip(rows))
                 if attraction:
-                    torch.logaddexp(drawn, _log_sums(logits, log_mass[rows]), out=drawn)
+                    torch.logaddexp(drawn, _log_sums(logits, self.mass[rows]), out=drawn)
                 best = logits.amax(1)
                 self.row[rows] = -best.to(SUMS)
                 logits = logits.sub_(best[:, None]).to(self.kind)
@@ -191,11 +190,19 @@ class Kernel:
         return self.scores.plan.share(work, self.strips)
 
 
-def _log_sums(logits: Tensor, log_mass: Tensor) -> Tensor:
-    """(n, m), (n,) -> (m,) log sum_i exp(log_mass_i + logits_ij), with the columns' own maxima."""
-    weighed = logits + log_mass[:, None].to(logits.dtype)
-    top = weighed.amax(0)
-    return top.to(SUMS) + weighed.sub_(top).exp_().sum(0, dtype=SUMS).log()
+def _log_sums(logits: Tensor, mass: Tensor) -> Tensor:
+    """(n, m), (n,) -> (m,) log sum_i mass_i exp(logits_ij), with the columns' own maxima, a block in cache at a time."""
+    top, shares = logits.amax(0), mass.to(logits.dtype)
+    whole = torch.zeros(len(top), dtype=SUMS, device=top.device)
+    step = _rows_of_a_block(len(top))
+    for start in range(0, len(logits), step):
+        part = slice(start, start + step)
+        whole += torch.mv((logits[part] - top).exp_().T, shares[part])
+    return top.to(SUMS) + whole.log()
+
+
+def _rows_of_a_block(width: int) -> int:
+    return max(8, _BLOCK // width)
 
 
 def strips(n: int, m: int, plan: Plan) -> list[slice]:
