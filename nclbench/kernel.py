@@ -41,6 +41,8 @@ class Scores(Protocol):
     @property
     def fresh(self) -> bool: ...
     @property
+    def reverse(self) -> bool: ...
+    @property
     def alike(self) -> Tensor | None: ...
     def strip(self, rows: slice, fine: bool) -> Tensor: ...
     def reversed(self) -> "Scores": ...
@@ -51,7 +53,7 @@ class Scores(Protocol):
 class Kernel:
     """scale: 1 / tau. mass: (N,) shares of the rows. row (N,), column (M,): logarithms taken into K.
 
-    attraction: (M,) log sum_i r_i exp(L_ij), if it was asked for.
+    attraction: (M,) log sum_i w_i exp(L_ij), if it was asked for with weights w.
     taken: (M,) what was added to L before, where weights had grown far apart; None at first.
     kept: this process's strips of K by their first row, empty where they are made again.
     """
@@ -69,8 +71,8 @@ class Kernel:
     kept: dict[int, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, scores: Scores, tau: float, mass: Tensor, attraction: bool = False) -> "Kernel | None":
-        """None where the temperature is too cold for exponentials of rounded scores. attraction: learn that too."""
+    def of(cls, scores: Scores, tau: float, mass: Tensor, attraction: Tensor | None = None) -> "Kernel | None":
+        """None where the temperature is too cold for exponentials of rounded scores. attraction: (N,) learn it with these."""
         (n, m), plan = scores.shape, scores.plan
         kind = SUMS if n * m <= EXACT else SCORES
         if kind == SCORES and scores.largest / tau > _COLDEST:
@@ -98,26 +100,33 @@ class Kernel:
 
     def log_mass(self, bias: Tensor) -> Tensor:
         """(M,) log p_j = log sum_i r_i softmax_j(L_ij + b_j) under b (M,)."""
-        log_mass, faintest = self._log_mass(bias)
+        return self.log_sums(bias)[1]
+
+    def log_sums(self, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """(N,) log sum_j exp(L_ij + b_j) of this process's rows, 0 for others, and (M,) log p as above, under b (M,)."""
+        totals, log_mass, faintest = self._log_sums(bias)
         if faintest < -_SPAN[self.kind]:
             # of K scaled for this b nothing is lost: each row has an entry of 1 under the largest weight
             self._scale(bias)
-            log_mass, _ = self._log_mass(bias)
-        return log_mass
+            totals, log_mass, _ = self._log_sums(bias)
+        return totals, log_mass
 
-    def _log_mass(self, bias: Tensor) -> tuple[Tensor, float]:
+    def _log_sums(self, bias: Tensor) -> tuple[Tensor, Tensor, float]:
         """As above, and the logarithm of the least total: entries of K that were rounded to 0 count beside that."""
         power = bias - self.scaling
-        power = power - power.max()
-        least, mass = self._pass(power.exp())
+        top = power.max()
+        power = power - top
+        least, totals, mass = self._pass(power.exp())
         log_mass = mass.log()
         # the same in every process, which must all go the same way
         lowest = -float(self.scores.plan.largest(-log_mass.min()[None]))
-        return log_mass + power, math.log(least) + min(0.0, lowest)
+        totals = torch.where(totals > 0, totals.log() - self.row + top, totals)
+        return totals, log_mass + power, math.log(least) + min(0.0, lowest)
 
-    def _pass(self, weight: Tensor) -> tuple[float, Tensor]:
-        """The least total of a row and (M,) the masses of the columns, under weights (M,)."""
+    def _pass(self, weight: Tensor) -> tuple[float, Tensor, Tensor]:
+        """The least total, (N,) the totals of this process's rows and (M,) the masses of the columns, under weights (M,)."""
         scaled, shares, tiny = weight.to(self.kind), self.mass.to(self.kind), _TINY[self.kind]
+        totals = torch.zeros_like(self.mass)
 
         def work(mine: Iterator[slice]) -> tuple[Tensor, Wide]:
             least, whole = torch.ones_like(scaled[:1]), zero(weight)
@@ -126,13 +135,14 @@ class Kernel:
                 for block, part in self._blocks(rows):
                     total = torch.mv(block, scaled)
                     torch.minimum(least, total.amin(), out=least)
-                    mass += torch.mv(block.T, shares[part] / total.clamp_(min=tiny))
+                    totals[part] = total.clamp_(min=tiny)
+                    mass += torch.mv(block.T, shares[part] / total)
                 whole = plus(whole, mass)
             return least, whole
 
         found, plan = self._over_strips(work), self.scores.plan
         least = -plan.largest(-torch.stack([part for part, _ in found]).amin(0))
-        return max(float(least), tiny), plan.wide_total([part for _, part in found])
+        return max(float(least), tiny), totals, plan.wide_total([part for _, part in found])
 
     def _blocks(self, rows: slice) -> Iterator[tuple[Tensor, slice]]:
         """Blocks of a strip with the rows they are: small enough to stay in cache, and for sums of few addends."""
@@ -160,7 +170,7 @@ class Kernel:
     def _finished(self, logits: Tensor) -> Tensor:
         return logits.add_(self.column.to(self.kind)).clamp_(min=_FLOOR[self.kind]).exp_()
 
-    def _scale(self, bias: Tensor, attraction: bool = False) -> None:
+    def _scale(self, bias: Tensor, attraction: Tensor | None = None) -> None:
         """Takes the maxima of the rows of L + b off, and those of the columns of the rest."""
         self.kept.clear()
         self.taken = bias if bool(bias.any()) else None
@@ -169,8 +179,8 @@ class Kernel:
             top, drawn = torch.full((2, len(self.column)), -torch.inf, dtype=SUMS, device=self.column.device)
             for rows in mine:
                 logits = self._logits(self._strip(rows))
-                if attraction:
-                    torch.logaddexp(drawn, _log_sums(logits, self.mass[rows]), out=drawn)
+                if attraction is not None:
+                    torch.logaddexp(drawn, _log_sums(logits, attraction[rows]), out=drawn)
                 best = logits.amax(1)
                 self.row[rows] = -best.to(SUMS)
                 logits = logits.sub_(best[:, None]).to(self.kind)
@@ -181,7 +191,7 @@ class Kernel:
 
         found, plan = self._over_strips(work), self.scores.plan
         self.column = -plan.largest(torch.stack([top for top, _ in found]).amax(0))
-        if attraction:
+        if attraction is not None:
             self.attraction = plan.log_total(torch.stack([drawn for _, drawn in found]).logsumexp(0))
         if self.keep:
             self._over_strips(lambda mine: [self._finished(self.kept[rows.start]) for rows in mine])

@@ -177,6 +177,10 @@ class Watched:
         return self.view.fresh
 
     @property
+    def reverse(self) -> bool:
+        return self.view.reverse
+
+    @property
     def alike(self) -> Tensor | None:
         return self.view.alike
 
