@@ -38,6 +38,7 @@ class Stored:
     error: float = 0.0
     tolerance: float = 0.0
     fresh = False
+    shelf = None
 
     @cached_property
     def _ends(self) -> tuple[float, float]:
@@ -97,6 +98,7 @@ class Embedded:
     plan: Plan
     tolerance: float = 0.0
     fresh = True
+    shelf = None
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -18,6 +18,7 @@ class Beside:
     left: View
     right: View
     fresh = False
+    shelf = None
 
     def alike(self, axis: int) -> None:
         return None
@@ -83,6 +84,7 @@ class Chosen:
     rows: Tensor | None
     columns: Tensor | None
     fresh = False
+    shelf = None
 
     def alike(self, axis: int) -> Tensor | None:
         return self.base.alike(axis) if (self.rows, self.columns)[axis] is None else None
@@ -162,6 +164,7 @@ class Weighted:
 
     parts: tuple[Part, ...]
     fresh = False
+    shelf = None
 
     def alike(self, axis: int) -> None:
         return None

@@ -6,6 +6,7 @@ are certified, read any part.
 
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ class Kept:
 
     base: Base
     open: bool = True
+    shelf: dict[str, Any] = field(default_factory=dict)
     _scores: Tensor | None = None
     _strips: set[tuple[int, int]] = field(default_factory=set)
     _there: "np.ndarray[tuple[int], np.dtype[np.bool_]]" = field(init=False)
@@ -77,6 +79,11 @@ class Kept:
 
     def exact(self, query: Tensor, item: Tensor) -> Tensor:
         return self.base.exact(query, item)
+
+    def close(self) -> None:
+        """All operators are fitted: what is kept is for ranking now, and nothing more is kept."""
+        self.open = False
+        self.shelf.clear()
 
     def _keep(self, strip: tuple[int, int], made: Tensor) -> None:
         rows = slice(*strip)

@@ -6,7 +6,7 @@ entries lie in (0, 1], and every row and every column has a 1, so that none can 
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -26,6 +26,8 @@ _ONE = 1 << 21
 # logarithms of the smallest entry, and of what weights may span before small entries would be missed
 _FLOOR = {SCORES: -87.0, SUMS: -700.0}
 _SPAN = {SCORES: 50.0, SUMS: 600.0}
+# where on a shelf
+_LEFT = "kernel"
 _TINY = {SCORES: 1e-36, SUMS: 1e-300}
 
 
@@ -42,6 +44,8 @@ class Scores(Protocol):
     def fresh(self) -> bool: ...
     @property
     def reverse(self) -> bool: ...
+    @property
+    def shelf(self) -> dict[str, Any] | None: ...
     @property
     def alike(self) -> Tensor | None: ...
     def strip(self, rows: slice, fine: bool) -> Tensor: ...
@@ -74,6 +78,10 @@ class Kernel:
     def of(cls, scores: Scores, tau: float, mass: Tensor, attraction: Tensor | None = None) -> "Kernel | None":
         """None where the temperature is too cold for exponentials of rounded scores. attraction: (N,) learn it with these."""
         (n, m), plan = scores.shape, scores.plan
+        left: Kernel | None = (scores.shelf or {}).pop(_LEFT, None)
+        if left is not None and attraction is None and (left.scale, left.scores.reverse) == (1 / tau, scores.reverse):
+            return replace(left, scores=scores, mass=mass, attraction=None)
+        del left  # before another one takes as much memory
         kind = SUMS if n * m <= EXACT else SCORES
         if kind == SCORES and scores.largest / tau > _COLDEST:
             return None
@@ -88,6 +96,11 @@ class Kernel:
             found.keep = False
             found._scale(column, attraction)
         return found
+
+    def leave(self) -> None:
+        """To be taken by the next one who asks for the same, if it is as it was made."""
+        if self.scores.shelf is not None and self.taken is None:
+            self.scores.shelf[_LEFT] = self
 
     @property
     def scaling(self) -> Tensor:
@@ -146,21 +159,20 @@ class Kernel:
 
     def _blocks(self, rows: slice) -> Iterator[tuple[Tensor, slice]]:
         """Blocks of a strip with the rows they are: small enough to stay in cache, and for sums of few addends."""
-        strip = self.kept[rows.start] if self.keep else self._strip(rows)
+        strip = self.kept[rows.start] if self.keep else self._scored(rows)
         step = _rows_of_a_block(strip.shape[1])
         for start in range(0, len(strip), step):
             part = strip[start : start + step]
             there = slice(rows.start + start, rows.start + start + len(part))
             yield part if self.keep else self._made(part, there), there
 
-    def _strip(self, rows: slice) -> Tensor:
-        """(n, M) scores of a strip, row by row in memory that is not the caller's."""
-        strip = self.scores.strip(rows, self.kind == SUMS)
-        return strip if self.scores.fresh and strip.is_contiguous() else strip.clone(memory_format=torch.contiguous_format)
+    def _scored(self, rows: slice) -> Tensor:
+        return self.scores.strip(rows, self.kind == SUMS)
 
     def _logits(self, scores: Tensor) -> Tensor:
-        """L + taken, in the place of the scores."""
-        logits = scores.mul_(self.scale)
+        """L + taken, row by row in memory that is not the caller's."""
+        mine = self.scores.fresh and scores.is_contiguous()
+        logits = torch.mul(scores, self.scale, out=scores if mine else scores.new_empty(scores.shape))
         return logits if self.taken is None else logits.add_(self.taken.to(logits.dtype))
 
     def _made(self, scores: Tensor, rows: slice) -> Tensor:
@@ -178,7 +190,7 @@ class Kernel:
         def work(mine: Iterator[slice]) -> tuple[Tensor, Tensor]:
             top, drawn = torch.full((2, len(self.column)), -torch.inf, dtype=SUMS, device=self.column.device)
             for rows in mine:
-                logits = self._logits(self._strip(rows))
+                logits = self._logits(self._scored(rows))
                 if attraction is not None:
                     torch.logaddexp(drawn, _log_sums(logits, attraction[rows]), out=drawn)
                 best = logits.amax(1)

@@ -49,7 +49,7 @@ class Bases:
         """All operators are fitted: what was kept is for ranking now, and nothing more is kept."""
         for base in self._made.values():
             if isinstance(base, Kept):
-                base.open = False
+                base.close()
         for other in self._scored.values():
             other.fitted()
 

@@ -99,6 +99,8 @@ def _sinkhorn(
                 faster.forget()
             bias = faster.step(bias, image)
         done += 1
+    if passes.kernel is not None:
+        passes.kernel.leave()
     return Potentials(bias, (log_mass - c.log()).exp(), done, error, error <= tol, passes.path)
 
 

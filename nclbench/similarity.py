@@ -132,6 +132,10 @@ class View:
         return self.base.fresh
 
     @property
+    def shelf(self) -> dict[str, Any] | None:
+        return self.base.shelf
+
+    @property
     def alike(self) -> Tensor | None:
         """(M,) the first column that is the same as each, None where nobody knows."""
         return self.base.alike(int(not self.reverse))

@@ -181,6 +181,10 @@ class Watched:
         return self.view.reverse
 
     @property
+    def shelf(self) -> dict[str, Any] | None:
+        return self.view.shelf
+
+    @property
     def alike(self) -> Tensor | None:
         return self.view.alike
 

@@ -73,9 +73,35 @@ def test_both_directions_of_plain_iterates_and_all_ranks_cost_one_product(produc
         products.clear()
         evaluate(task, "sinkhorn:tau=0.02,iters=5", plan=Plan(memory=memory))
         sums[memory] = sum(products)
-    # fits of two directions and the ranking; streamed, a product a pass
-    assert (sums[BOTH], sums[KERNEL]) == (N * M, 3 * N * M)
-    assert sums[NOTHING] == (1 + 6 + 1 + 7 + 1) * N * M
+    # with room for the kernel alone, the ranking makes the scores again; streamed, a product a pass, and one to scale
+    assert (sums[BOTH], sums[KERNEL]) == (N * M, 2 * N * M)
+    assert sums[NOTHING] == (1 + 6 + 7 + 1) * N * M
+
+
+@pytest.mark.parametrize("span", [50.0, 1.0])
+def test_a_direction_does_not_depend_on_what_the_other_left(span: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where weights may span little, the first direction takes its scalings into the kernel."""
+    monkeypatch.setitem(kernel._SPAN, torch.float32, span)
+    task = factories.hubs(N, M, 14, 4, noise=2.0)
+    for spec in ("sinkhorn:tau=0.01,iters=12", "sinkhorn:tau=0.01,tol=1e-2"):
+        both = evaluate(task, spec, plan=Plan(memory=BOTH))
+        alone = evaluate(task, spec, direction="v2t", plan=Plan(memory=BOTH))
+        assert [run.metrics for run in both.runs if run.direction == "v2t"] == [run.metrics for run in alone.runs]
+        mine = both.items["direction"] == "v2t"
+        np.testing.assert_array_equal(both.items["bias"][mine], alone.items["bias"])
+
+
+def test_a_kernel_that_has_taken_scalings_in_is_not_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[Any] = []
+    plain = kernel.Kernel.leave
+    monkeypatch.setattr(kernel.Kernel, "leave", lambda self: (plain(self), left.append((self.taken, dict(self.scores.shelf)))))
+    task = factories.hubs(N, M, 14, 4, noise=2.0)
+    for span in (50.0, 1.0):
+        monkeypatch.setitem(kernel._SPAN, torch.float32, span)
+        evaluate(task, "sinkhorn:tau=0.01,iters=12", direction="t2v", plan=Plan(memory=BOTH))
+    (taken, shelf), (taken_in, empty) = left
+    assert taken is None and list(shelf) == ["kernel"]
+    assert taken_in is not None and not empty
 
 
 def test_nothing_is_kept_for_ranks_alone(products: list[int]) -> None:
