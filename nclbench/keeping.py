@@ -30,7 +30,6 @@ class Kept:
     _strips: set[tuple[int, int]] = field(default_factory=set)
     _there: "np.ndarray[tuple[int], np.dtype[np.bool_]]" = field(init=False)
     _lock: Lock = field(default_factory=Lock)
-    fresh = False
 
     def __post_init__(self) -> None:
         self._there = np.zeros(self.base.shape[0], dtype=bool)
@@ -58,6 +57,9 @@ class Kept:
     @property
     def tolerance(self) -> float:
         return self.base.tolerance
+
+    def fresh(self, fine: bool) -> bool:
+        return fine and self.base.fresh(fine)
 
     def alike(self, axis: int) -> Tensor | None:
         return self.base.alike(axis)

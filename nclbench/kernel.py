@@ -19,8 +19,9 @@ from nclbench.wide import Wide, plus, zero
 EXACT = 1 << 22
 # beyond this |L|, rounding of float32 scores would be felt
 _COLDEST = 1100.0
-# entries of a strip: what a thread holds of a recomputed kernel; and of a block, which should stay in cache
-_STRIP, _BLOCK = 1 << 21, 320_000
+# entries of a strip: what a thread holds of a recomputed kernel; and of a block, which should stay in cache, where in
+# float64 the fewest are quickest
+_STRIP, _BLOCK = 1 << 21, {SCORES: 320_000, SUMS: 1 << 20}
 # below so many entries one thread is done before others have begun
 _ONE = 1 << 21
 # logarithms of the smallest entry, and of what weights may span before small entries would be missed
@@ -40,8 +41,7 @@ class Scores(Protocol):
     def plan(self) -> Plan: ...
     @property
     def largest(self) -> float: ...
-    @property
-    def fresh(self) -> bool: ...
+    def fresh(self, fine: bool) -> bool: ...
     @property
     def reverse(self) -> bool: ...
     @property
@@ -113,18 +113,24 @@ class Kernel:
 
     def log_mass(self, bias: Tensor) -> Tensor:
         """(M,) log p_j = log sum_i r_i softmax_j(L_ij + b_j) under b (M,)."""
-        return self.log_sums(bias)[1]
+        return self._masses(bias)[2]
 
     def log_sums(self, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """(N,) log sum_j exp(L_ij + b_j) of this process's rows, 0 for others, and (M,) log p as above, under b (M,)."""
-        totals, log_mass, faintest = self._log_sums(bias)
+        """(N,) log sum_j exp(L_ij + b_j) and (M,) log p as above, under b (M,)."""
+        totals, top, log_mass = self._masses(bias)
+        own = torch.where(totals > 0, totals.log() - self.row + top, totals)
+        return self.scores.plan.total(own), log_mass
+
+    def _masses(self, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(N,) totals of this process's rows of K exp(b - top), 0 for others; top (): (M,) log p as above."""
+        totals, top, log_mass, faintest = self._weighed(bias)
         if faintest < -_SPAN[self.kind]:
             # of K scaled for this b nothing is lost: each row has an entry of 1 under the largest weight
             self._scale(bias)
-            totals, log_mass, _ = self._log_sums(bias)
-        return totals, log_mass
+            totals, top, log_mass, _ = self._weighed(bias)
+        return totals, top, log_mass
 
-    def _log_sums(self, bias: Tensor) -> tuple[Tensor, Tensor, float]:
+    def _weighed(self, bias: Tensor) -> tuple[Tensor, Tensor, Tensor, float]:
         """As above, and the logarithm of the least total: entries of K that were rounded to 0 count beside that."""
         power = bias - self.scaling
         top = power.max()
@@ -133,8 +139,7 @@ class Kernel:
         log_mass = mass.log()
         # the same in every process, which must all go the same way
         lowest = -float(self.scores.plan.largest(-log_mass.min()[None]))
-        totals = torch.where(totals > 0, totals.log() - self.row + top, totals)
-        return totals, log_mass + power, math.log(least) + min(0.0, lowest)
+        return totals, top, log_mass + power, math.log(least) + min(0.0, lowest)
 
     def _pass(self, weight: Tensor) -> tuple[float, Tensor, Tensor]:
         """The least total, (N,) the totals of this process's rows and (M,) the masses of the columns, under weights (M,)."""
@@ -142,14 +147,14 @@ class Kernel:
         totals = torch.zeros_like(self.mass)
 
         def work(mine: Iterator[slice]) -> tuple[Tensor, Wide]:
-            least, whole = torch.ones_like(scaled[:1]), zero(weight)
+            least, whole = torch.ones_like(weight[:1]), zero(weight)
             for rows in mine:
                 mass = torch.zeros_like(weight)
                 for block, part in self._blocks(rows):
                     total = torch.mv(block, scaled)
-                    torch.minimum(least, total.amin(), out=least)
                     totals[part] = total.clamp_(min=tiny)
                     mass += torch.mv(block.T, shares[part] / total)
+                torch.minimum(least, totals[rows].amin(), out=least)
                 whole = plus(whole, mass)
             return least, whole
 
@@ -160,7 +165,7 @@ class Kernel:
     def _blocks(self, rows: slice) -> Iterator[tuple[Tensor, slice]]:
         """Blocks of a strip with the rows they are: small enough to stay in cache, and for sums of few addends."""
         strip = self.kept[rows.start] if self.keep else self._scored(rows)
-        step = _rows_of_a_block(strip.shape[1])
+        step = _rows_of_a_block(strip.shape[1], self.kind)
         for start in range(0, len(strip), step):
             part = strip[start : start + step]
             there = slice(rows.start + start, rows.start + start + len(part))
@@ -171,7 +176,7 @@ class Kernel:
 
     def _logits(self, scores: Tensor) -> Tensor:
         """L + taken, row by row in memory that is not the caller's."""
-        mine = self.scores.fresh and scores.is_contiguous()
+        mine = self.scores.fresh(self.kind == SUMS) and scores.is_contiguous()
         logits = torch.mul(scores, self.scale, out=scores if mine else scores.new_empty(scores.shape))
         return logits if self.taken is None else logits.add_(self.taken.to(logits.dtype))
 
@@ -216,15 +221,15 @@ def _log_sums(logits: Tensor, mass: Tensor) -> Tensor:
     """(n, m), (n,) -> (m,) log sum_i mass_i exp(logits_ij), with the columns' own maxima, a block in cache at a time."""
     top, shares = logits.amax(0), mass.to(logits.dtype)
     whole = torch.zeros(len(top), dtype=SUMS, device=top.device)
-    step = _rows_of_a_block(len(top))
+    step = _rows_of_a_block(len(top), logits.dtype)
     for start in range(0, len(logits), step):
         part = slice(start, start + step)
         whole += torch.mv((logits[part] - top).exp_().T, shares[part])
     return top.to(SUMS) + whole.log()
 
 
-def _rows_of_a_block(width: int) -> int:
-    return max(8, _BLOCK // width)
+def _rows_of_a_block(width: int, kind: torch.dtype) -> int:
+    return max(8, _BLOCK[kind] // width)
 
 
 def strips(n: int, m: int, plan: Plan) -> list[slice]:

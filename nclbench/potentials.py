@@ -126,8 +126,8 @@ def _mirrored(
         sums, log_mass = kernel.log_sums(there)
         there = there + target - log_mass
         if step == iters:
-            bias = c.log() - plan.total(sums)
-    following = c.log() - plan.total(kernel.log_sums(there)[0])
+            bias = c.log() - sums
+    following = c.log() - kernel.log_sums(there)[0]
     twins = scores.alike if kernel.kind != SUMS else None
     log_mass, bias = _levelled(bias - following, twins), _levelled(bias, twins)
     error = _error(log_mass, plan)

@@ -127,9 +127,8 @@ class View:
     def largest(self) -> float:
         return self.base.largest
 
-    @property
-    def fresh(self) -> bool:
-        return self.base.fresh
+    def fresh(self, fine: bool) -> bool:
+        return self.base.fresh(fine)
 
     @property
     def shelf(self) -> dict[str, Any] | None:

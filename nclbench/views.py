@@ -172,9 +172,8 @@ class Watched:
     def largest(self) -> float:
         return self.view.largest
 
-    @property
-    def fresh(self) -> bool:
-        return self.view.fresh
+    def fresh(self, fine: bool) -> bool:
+        return self.view.fresh(fine)
 
     @property
     def reverse(self) -> bool:

@@ -250,7 +250,7 @@ def test_golden_ucofia(scale: int, memory: int) -> None:
 @pytest.fixture
 def single(monkeypatch: pytest.MonkeyPatch) -> None:
     """As large problems are done: scores and kernel in single precision, several strips, blocks and threads."""
-    for name, value in (("EXACT", 0), ("_ONE", 0), ("_STRIP", 200), ("_BLOCK", 90)):
+    for name, value in (("EXACT", 0), ("_ONE", 0), ("_STRIP", 200), ("_BLOCK", dict.fromkeys(kernel._BLOCK, 90))):
         monkeypatch.setattr(kernel, name, value)
     torch.set_num_threads(3)
 
