@@ -37,7 +37,7 @@ class Stored:
     plan: Plan
     error: float = 0.0
     tolerance: float = 0.0
-    fresh = False
+    shelf = None
 
     @cached_property
     def _ends(self) -> tuple[float, float]:
@@ -70,6 +70,9 @@ class Stored:
     def fine(self, rows: Rows, columns: Rows) -> Tensor:
         return self.tile(rows, columns).to(SUMS)
 
+    def fresh(self, fine: bool) -> bool:
+        return fine and self.matrix.dtype.itemsize < SUMS.itemsize
+
     def alike(self, axis: int) -> Tensor:
         """(N,) or, for axis 1, (M,) the position of the first row or column of the same scores."""
         lines = self.matrix if axis == 0 else self.matrix.T
@@ -96,7 +99,7 @@ class Embedded:
     scorer: Scoring
     plan: Plan
     tolerance: float = 0.0
-    fresh = True
+    shelf = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -119,6 +122,9 @@ class Embedded:
 
     def fine(self, rows: Rows, columns: Rows) -> Tensor:
         return self.scorer.fine(self.queries[rows], self.items[columns])
+
+    def fresh(self, fine: bool) -> bool:
+        return True
 
     def alike(self, axis: int) -> Tensor:
         """(N,) or, for axis 1, (M,) the position of the first row or column of the same vector."""

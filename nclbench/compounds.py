@@ -17,7 +17,10 @@ class Beside:
 
     left: View
     right: View
-    fresh = False
+    shelf = None
+
+    def fresh(self, fine: bool) -> bool:
+        return False
 
     def alike(self, axis: int) -> None:
         return None
@@ -82,7 +85,10 @@ class Chosen:
     base: Base
     rows: Tensor | None
     columns: Tensor | None
-    fresh = False
+    shelf = None
+
+    def fresh(self, fine: bool) -> bool:
+        return False
 
     def alike(self, axis: int) -> Tensor | None:
         return self.base.alike(axis) if (self.rows, self.columns)[axis] is None else None
@@ -161,7 +167,10 @@ class Weighted:
     """The weighted sum of several bases of one shape, added in their order in float64."""
 
     parts: tuple[Part, ...]
-    fresh = False
+    shelf = None
+
+    def fresh(self, fine: bool) -> bool:
+        return False
 
     def alike(self, axis: int) -> None:
         return None

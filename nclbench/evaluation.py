@@ -69,7 +69,7 @@ def evaluate(
     plan = plan or choose()
     protocols = Protocols.of(problem)
     directions, left_out = _directions(problem, direction)
-    bases = {reverse: bases_of(protocols.problem, plan, reverse) for reverse in directions}
+    bases = {reverse: bases_of(protocols.problem, plan, reverse, keep=True) for reverse in directions}
     if not problem.each:
         bases = dict.fromkeys(directions, bases[directions[0]])
     rows = [
@@ -77,6 +77,8 @@ def evaluate(
         for reverse in directions
         for spec, operator, at in _chosen(normalize, reference, bases[reverse])
     ]
+    for each in bases.values():
+        each.fitted()
     fitted_at = time.perf_counter()
     top = TOP if details or hubness or problem.relevance is None else 0
     asked = [(row, protocol) for row in rows for protocol in protocols.names(row.reverse)]

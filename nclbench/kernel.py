@@ -6,7 +6,7 @@ entries lie in (0, 1], and every row and every column has a 1, so that none can 
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -19,13 +19,16 @@ from nclbench.wide import Wide, plus, zero
 EXACT = 1 << 22
 # beyond this |L|, rounding of float32 scores would be felt
 _COLDEST = 1100.0
-# entries of a strip: what a thread holds of a recomputed kernel; and of a block, which should stay in cache
-_STRIP, _BLOCK = 1 << 21, 320_000
+# entries of a strip: what a thread holds of a recomputed kernel; and of a block, which should stay in cache, where in
+# float64 the fewest are quickest
+_STRIP, _BLOCK = 1 << 21, {SCORES: 320_000, SUMS: 1 << 20}
 # below so many entries one thread is done before others have begun
 _ONE = 1 << 21
 # logarithms of the smallest entry, and of what weights may span before small entries would be missed
 _FLOOR = {SCORES: -87.0, SUMS: -700.0}
 _SPAN = {SCORES: 50.0, SUMS: 600.0}
+# where on a shelf
+_LEFT = "kernel"
 _TINY = {SCORES: 1e-36, SUMS: 1e-300}
 
 
@@ -38,8 +41,11 @@ class Scores(Protocol):
     def plan(self) -> Plan: ...
     @property
     def largest(self) -> float: ...
+    def fresh(self, fine: bool) -> bool: ...
     @property
-    def fresh(self) -> bool: ...
+    def reverse(self) -> bool: ...
+    @property
+    def shelf(self) -> dict[str, Any] | None: ...
     @property
     def alike(self) -> Tensor | None: ...
     def strip(self, rows: slice, fine: bool) -> Tensor: ...
@@ -51,7 +57,7 @@ class Scores(Protocol):
 class Kernel:
     """scale: 1 / tau. mass: (N,) shares of the rows. row (N,), column (M,): logarithms taken into K.
 
-    attraction: (M,) log sum_i r_i exp(L_ij), if it was asked for.
+    attraction: (M,) log sum_i w_i exp(L_ij), if it was asked for with weights w.
     taken: (M,) what was added to L before, where weights had grown far apart; None at first.
     kept: this process's strips of K by their first row, empty where they are made again.
     """
@@ -69,9 +75,13 @@ class Kernel:
     kept: dict[int, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, scores: Scores, tau: float, mass: Tensor, attraction: bool = False) -> "Kernel | None":
-        """None where the temperature is too cold for exponentials of rounded scores. attraction: learn that too."""
+    def of(cls, scores: Scores, tau: float, mass: Tensor, attraction: Tensor | None = None) -> "Kernel | None":
+        """None where the temperature is too cold for exponentials of rounded scores. attraction: (N,) learn it with these."""
         (n, m), plan = scores.shape, scores.plan
+        left: Kernel | None = (scores.shelf or {}).pop(_LEFT, None)
+        if left is not None and attraction is None and (left.scale, left.scores.reverse) == (1 / tau, scores.reverse):
+            return replace(left, scores=scores, mass=mass, attraction=None)
+        del left  # before another one takes as much memory
         kind = SUMS if n * m <= EXACT else SCORES
         if kind == SCORES and scores.largest / tau > _COLDEST:
             return None
@@ -87,6 +97,11 @@ class Kernel:
             found._scale(column, attraction)
         return found
 
+    def leave(self) -> None:
+        """To be taken by the next one who asks for the same, if it is as it was made."""
+        if self.scores.shelf is not None and self.taken is None:
+            self.scores.shelf[_LEFT] = self
+
     @property
     def scaling(self) -> Tensor:
         """(M,) the bias that K is scaled with."""
@@ -98,59 +113,71 @@ class Kernel:
 
     def log_mass(self, bias: Tensor) -> Tensor:
         """(M,) log p_j = log sum_i r_i softmax_j(L_ij + b_j) under b (M,)."""
-        log_mass, faintest = self._log_mass(bias)
+        return self._masses(bias)[2]
+
+    def log_sums(self, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """(N,) log sum_j exp(L_ij + b_j) and (M,) log p as above, under b (M,)."""
+        totals, top, log_mass = self._masses(bias)
+        own = torch.where(totals > 0, totals.log() - self.row + top, totals)
+        return self.scores.plan.total(own), log_mass
+
+    def _masses(self, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(N,) totals of this process's rows of K exp(b - top), 0 for others; top (): (M,) log p as above."""
+        totals, top, log_mass, faintest = self._weighed(bias)
         if faintest < -_SPAN[self.kind]:
             # of K scaled for this b nothing is lost: each row has an entry of 1 under the largest weight
             self._scale(bias)
-            log_mass, _ = self._log_mass(bias)
-        return log_mass
+            totals, top, log_mass, _ = self._weighed(bias)
+        return totals, top, log_mass
 
-    def _log_mass(self, bias: Tensor) -> tuple[Tensor, float]:
+    def _weighed(self, bias: Tensor) -> tuple[Tensor, Tensor, Tensor, float]:
         """As above, and the logarithm of the least total: entries of K that were rounded to 0 count beside that."""
         power = bias - self.scaling
-        power = power - power.max()
-        least, mass = self._pass(power.exp())
+        top = power.max()
+        power = power - top
+        least, totals, mass = self._pass(power.exp())
         log_mass = mass.log()
         # the same in every process, which must all go the same way
         lowest = -float(self.scores.plan.largest(-log_mass.min()[None]))
-        return log_mass + power, math.log(least) + min(0.0, lowest)
+        return totals, top, log_mass + power, math.log(least) + min(0.0, lowest)
 
-    def _pass(self, weight: Tensor) -> tuple[float, Tensor]:
-        """The least total of a row and (M,) the masses of the columns, under weights (M,)."""
+    def _pass(self, weight: Tensor) -> tuple[float, Tensor, Tensor]:
+        """The least total, (N,) the totals of this process's rows and (M,) the masses of the columns, under weights (M,)."""
         scaled, shares, tiny = weight.to(self.kind), self.mass.to(self.kind), _TINY[self.kind]
+        totals = torch.zeros_like(self.mass)
 
         def work(mine: Iterator[slice]) -> tuple[Tensor, Wide]:
-            least, whole = torch.ones_like(scaled[:1]), zero(weight)
+            least, whole = torch.ones_like(weight[:1]), zero(weight)
             for rows in mine:
                 mass = torch.zeros_like(weight)
                 for block, part in self._blocks(rows):
                     total = torch.mv(block, scaled)
-                    torch.minimum(least, total.amin(), out=least)
-                    mass += torch.mv(block.T, shares[part] / total.clamp_(min=tiny))
+                    totals[part] = total.clamp_(min=tiny)
+                    mass += torch.mv(block.T, shares[part] / total)
+                torch.minimum(least, totals[rows].amin(), out=least)
                 whole = plus(whole, mass)
             return least, whole
 
         found, plan = self._over_strips(work), self.scores.plan
         least = -plan.largest(-torch.stack([part for part, _ in found]).amin(0))
-        return max(float(least), tiny), plan.wide_total([part for _, part in found])
+        return max(float(least), tiny), totals, plan.wide_total([part for _, part in found])
 
     def _blocks(self, rows: slice) -> Iterator[tuple[Tensor, slice]]:
         """Blocks of a strip with the rows they are: small enough to stay in cache, and for sums of few addends."""
-        strip = self.kept[rows.start] if self.keep else self._strip(rows)
-        step = max(8, _BLOCK // strip.shape[1])
+        strip = self.kept[rows.start] if self.keep else self._scored(rows)
+        step = _rows_of_a_block(strip.shape[1], self.kind)
         for start in range(0, len(strip), step):
             part = strip[start : start + step]
             there = slice(rows.start + start, rows.start + start + len(part))
             yield part if self.keep else self._made(part, there), there
 
-    def _strip(self, rows: slice) -> Tensor:
-        """(n, M) scores of a strip, row by row in memory that is not the caller's."""
-        strip = self.scores.strip(rows, self.kind == SUMS)
-        return strip if self.scores.fresh and strip.is_contiguous() else strip.clone(memory_format=torch.contiguous_format)
+    def _scored(self, rows: slice) -> Tensor:
+        return self.scores.strip(rows, self.kind == SUMS)
 
     def _logits(self, scores: Tensor) -> Tensor:
-        """L + taken, in the place of the scores."""
-        logits = scores.mul_(self.scale)
+        """L + taken, row by row in memory that is not the caller's."""
+        mine = self.scores.fresh(self.kind == SUMS) and scores.is_contiguous()
+        logits = torch.mul(scores, self.scale, out=scores if mine else scores.new_empty(scores.shape))
         return logits if self.taken is None else logits.add_(self.taken.to(logits.dtype))
 
     def _made(self, scores: Tensor, rows: slice) -> Tensor:
@@ -160,18 +187,17 @@ class Kernel:
     def _finished(self, logits: Tensor) -> Tensor:
         return logits.add_(self.column.to(self.kind)).clamp_(min=_FLOOR[self.kind]).exp_()
 
-    def _scale(self, bias: Tensor, attraction: bool = False) -> None:
+    def _scale(self, bias: Tensor, attraction: Tensor | None = None) -> None:
         """Takes the maxima of the rows of L + b off, and those of the columns of the rest."""
         self.kept.clear()
         self.taken = bias if bool(bias.any()) else None
-        log_mass = self.mass.log()
 
         def work(mine: Iterator[slice]) -> tuple[Tensor, Tensor]:
             top, drawn = torch.full((2, len(self.column)), -torch.inf, dtype=SUMS, device=self.column.device)
             for rows in mine:
-                logits = self._logits(self._strip(rows))
-                if attraction:
-                    torch.logaddexp(drawn, _log_sums(logits, log_mass[rows]), out=drawn)
+                logits = self._logits(self._scored(rows))
+                if attraction is not None:
+                    torch.logaddexp(drawn, _log_sums(logits, attraction[rows]), out=drawn)
                 best = logits.amax(1)
                 self.row[rows] = -best.to(SUMS)
                 logits = logits.sub_(best[:, None]).to(self.kind)
@@ -182,7 +208,7 @@ class Kernel:
 
         found, plan = self._over_strips(work), self.scores.plan
         self.column = -plan.largest(torch.stack([top for top, _ in found]).amax(0))
-        if attraction:
+        if attraction is not None:
             self.attraction = plan.log_total(torch.stack([drawn for _, drawn in found]).logsumexp(0))
         if self.keep:
             self._over_strips(lambda mine: [self._finished(self.kept[rows.start]) for rows in mine])
@@ -191,11 +217,19 @@ class Kernel:
         return self.scores.plan.share(work, self.strips)
 
 
-def _log_sums(logits: Tensor, log_mass: Tensor) -> Tensor:
-    """(n, m), (n,) -> (m,) log sum_i exp(log_mass_i + logits_ij), with the columns' own maxima."""
-    weighed = logits + log_mass[:, None].to(logits.dtype)
-    top = weighed.amax(0)
-    return top.to(SUMS) + weighed.sub_(top).exp_().sum(0, dtype=SUMS).log()
+def _log_sums(logits: Tensor, mass: Tensor) -> Tensor:
+    """(n, m), (n,) -> (m,) log sum_i mass_i exp(logits_ij), with the columns' own maxima, a block in cache at a time."""
+    top, shares = logits.amax(0), mass.to(logits.dtype)
+    whole = torch.zeros(len(top), dtype=SUMS, device=top.device)
+    step = _rows_of_a_block(len(top), logits.dtype)
+    for start in range(0, len(logits), step):
+        part = slice(start, start + step)
+        whole += torch.mv((logits[part] - top).exp_().T, shares[part])
+    return top.to(SUMS) + whole.log()
+
+
+def _rows_of_a_block(width: int, kind: torch.dtype) -> int:
+    return max(8, _BLOCK[kind] // width)
 
 
 def strips(n: int, m: int, plan: Plan) -> list[slice]:

@@ -10,6 +10,7 @@ from nclbench.compounds import Chosen, Part, Weighted
 from nclbench.errors import InputError, NotAvailable, UsageError
 from nclbench.folds import DRAWN_FROM, named_bank, shares
 from nclbench.interfaces import Base
+from nclbench.keeping import Kept
 from nclbench.plan import Plan
 from nclbench.problem import Integers, Problem
 from nclbench.scorers import scorers
@@ -20,7 +21,9 @@ class Bases:
     """Makes the base of a pair of roles once; vectors are prepared once a role.
 
     Of a fusion whose parts are each put through an operator: gallery, the role that has biases (items for t2v, queries
-X    """
+    for v2t); shifts: these biases, a part each; looked: what the operators have seen. keep: scores of the test side that
+    fits make are kept for the ranking, where there is room.
+    """
 
     problem: Problem
     plan: Plan
@@ -28,6 +31,7 @@ X    """
     shifts: tuple[Tensor, ...] = ()
     looked: frozenset[tuple[str, str, bool]] = frozenset()
     whole: "Bases | None" = None
+    keep: bool = False
     drawn: Mapping[str, Integers] = field(default_factory=dict)
     _made: dict[tuple[str, str], Base] = field(default_factory=dict)
     _prepared: dict[str, Tensor] = field(default_factory=dict)
@@ -36,8 +40,18 @@ X    """
 
     def base(self, rows: str, columns: str) -> Base:
         if (rows, columns) not in self._made:
-            self._made[rows, columns] = self._drawn(rows, columns) or self._make(rows, columns)
+            base = self._drawn(rows, columns) or self._make(rows, columns)
+            kept = self.keep and self.plan.world == 1 and (rows, columns) == ("queries", "items")
+            self._made[rows, columns] = Kept(base) if kept and isinstance(base, Embedded) else base
         return self._made[rows, columns]
+
+    def fitted(self) -> None:
+        """All operators are fitted: what was kept is for ranking now, and nothing more is kept."""
+        for base in self._made.values():
+            if isinstance(base, Kept):
+                base.close()
+        for other in self._scored.values():
+            other.fitted()
 
     def folded(self, role: str, folds: int) -> "list[tuple[Integers, Bases]]":
         """For each share of the test side: its rows, and the same bases with the others as this bank.
@@ -80,7 +94,7 @@ X    """
         if scorer == self.problem.scorer:
             return self
         if scorer not in self._scored:
-            self._scored[scorer] = Bases(replace(self.problem, scorer=scorer), self.plan)
+            self._scored[scorer] = Bases(replace(self.problem, scorer=scorer), self.plan, keep=self.keep)
         return self._scored[scorer]
 
     def _make(self, rows: str, columns: str) -> Base:

@@ -70,19 +70,21 @@ def _sinkhorn(
     column_mass: Tensor | None,
 ) -> Potentials:
     n, m = scores.shape
-    c = _shares(column_mass, m, scores.plan)
+    r, c = _shares(row_mass, n, scores.plan), _shares(column_mass, m, scores.plan)
+    if iters is not None and scores.reverse:
+        found = _mirrored(scores, tau, start, iters, tol, r, c)
+        if found is not None:
+            return found
     start = start if iters is not None else ""
-    passes = _Passes(scores, tau, _shares(row_mass, n, scores.plan), start)
+    passes = _Passes(scores, tau, r, start)
     bias = passes.begun(c.log(), start)
     faster = Anderson(m, _DEEP if tol <= _STRICT else _DEPTH, scores.plan.device) if iters is None else None
     limit = max_iters if iters is None else iters
     best, best_at, done = math.inf, 0, 0
     while True:
         log_mass = passes.mass(bias)
-        error = float(scores.plan.largest(((log_mass - c.log()).exp() - 1).abs().mean()[None]))
+        error = _error(log_mass - c.log(), scores.plan)
         scores.plan.report("sinkhorn", done, limit)
-        if not math.isfinite(error):
-            raise ArithmeticError("Sinkhorn potentials are not finite")
         if done == limit or (iters is None and error <= tol):
             break
         if error < 0.98 * best:
@@ -97,7 +99,47 @@ def _sinkhorn(
                 faster.forget()
             bias = faster.step(bias, image)
         done += 1
+    if passes.kernel is not None:
+        passes.kernel.leave()
     return Potentials(bias, (log_mass - c.log()).exp(), done, error, error <= tol, passes.path)
+
+
+def _mirrored(
+    scores: Scores, tau: float, start: str, iters: int, tol: float, r: Tensor, c: Tensor
+) -> Potentials | None:
+    """Plain iterates from passes over the other direction's kernel: both have half-steps of rows and columns in turn.
+
+    scores: (N, M), reversed. A pass of the other direction takes biases of the N queries to their masses, and its sums
+    over the M items are those of the items' half-step. None where no kernel holds the scores.
+    """
+    other, plan = scores.reversed(), scores.plan
+    kernel = Kernel.of(other, tau, c, torch.ones_like(c) if start == "query" else None)
+    if kernel is None:
+        return None
+    bias, target = torch.zeros_like(c), r.log()
+    if kernel.attraction is None:
+        there, done = target, 0
+    else:
+        there, done = target - kernel.attraction, 1
+    for step in range(done, iters + 1):
+        plan.report("sinkhorn", step, iters)
+        sums, log_mass = kernel.log_sums(there)
+        there = there + target - log_mass
+        if step == iters:
+            bias = c.log() - sums
+    following = c.log() - kernel.log_sums(there)[0]
+    twins = scores.alike if kernel.kind != SUMS else None
+    log_mass, bias = _levelled(bias - following, twins), _levelled(bias, twins)
+    error = _error(log_mass, plan)
+    return Potentials(bias, log_mass.exp(), iters, error, error <= tol, kernel.path)
+
+
+def _error(excess: Tensor, plan: Plan) -> float:
+    """mean |p / c - 1| of log p / c, the same in every process."""
+    error = float(plan.largest((excess.exp() - 1).abs().mean()[None]))
+    if not math.isfinite(error):
+        raise ArithmeticError("Sinkhorn potentials are not finite")
+    return error
 
 
 def _shares(mass: Tensor | None, length: int, plan: Plan) -> Tensor:
@@ -111,7 +153,7 @@ class _Passes:
 
     def __init__(self, scores: Scores, tau: float, rows: Tensor, start: str) -> None:
         self.scores, self.scale, self.rows = scores, 1 / tau, rows
-        self.kernel = Kernel.of(scores, tau, rows, attraction=start == "gallery")
+        self.kernel = Kernel.of(scores, tau, rows, rows if start == "gallery" else None)
         # single precision may round equal columns apart, and what is equal must tie
         self.twins = scores.alike if self.rounded else None
 
@@ -125,7 +167,7 @@ class _Passes:
 
     def mass(self, bias: Tensor) -> Tensor:
         if self.kernel is not None:
-            return self._levelled(self.kernel.log_mass(bias))
+            return _levelled(self.kernel.log_mass(bias), self.twins)
         return torch.as_tensor(self.scores.reduce(SoftmaxMass(self.scale, bias, self.rows))[0][0])
 
     def begun(self, target: Tensor, start: str) -> Tensor:
@@ -135,12 +177,13 @@ class _Passes:
         if self.kernel is None:
             return target - torch.as_tensor(self.scores.reversed().reduce(LogSumExp(self.scale, self.rows.log()))[0])
         attraction = self.kernel.attraction
-        return self._levelled(self.kernel.scaling) if attraction is None else target - self._levelled(attraction)
+        return _levelled(self.kernel.scaling if attraction is None else target - attraction, self.twins)
 
-    def _levelled(self, values: Tensor) -> Tensor:
-        """(M,) with the mean of equal items for each of them."""
-        if self.twins is None:
-            return values
-        total = torch.zeros_like(values).index_add_(0, self.twins, values)
-        count = torch.zeros_like(values).index_add_(0, self.twins, torch.ones_like(values))
-        return (total / count)[self.twins]
+
+def _levelled(values: Tensor, twins: Tensor | None) -> Tensor:
+    """(M,) with the mean of equal items for each of them."""
+    if twins is None:
+        return values
+    total = torch.zeros_like(values).index_add_(0, twins, values)
+    count = torch.zeros_like(values).index_add_(0, twins, torch.ones_like(values))
+    return (total / count)[twins]

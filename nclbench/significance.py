@@ -1,5 +1,7 @@
 """How sure numbers are: bootstrap intervals over queries, or over clusters of queries that share an item."""
 
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,8 @@ from nclbench.problem import Integers
 
 RESAMPLES = 2000
 _CELLS = 1 << 20
+# cells of resamples that are kept for the next call: every row of a table draws the same ones
+_KEPT = 1 << 24
 Array = npt.NDArray[np.floating[Any]]
 
 
@@ -33,19 +37,15 @@ def intervals(
     sizes = np.bincount(owner).astype(float)
     sums = np.stack([np.bincount(owner, weights=column) for column in values.T], 1)
     orders = {column: np.argsort(values[:, column], kind="stable") for column in np.flatnonzero(median)}
-    draw = np.random.default_rng(seed)
     found = np.empty((RESAMPLES, values.shape[1]))
-    step = max(1, _CELLS // clusters)
-    for start in range(0, RESAMPLES, step):
-        count = min(step, RESAMPLES - start)
-        drawn = draw.integers(clusters, size=(count, clusters))
-        drawn += clusters * np.arange(count)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=count * clusters).reshape(count, clusters)
-        found[start : start + count] = (times @ sums) / (times @ sizes)[:, None]
+    start = 0
+    for drawn in _resamples(clusters, seed):
+        times = drawn.astype(float)
+        rows = slice(start, start + len(times))
+        found[rows] = (times @ sums) / (times @ sizes)[:, None]
         for column, order in orders.items():
-            ordered, who = values[order, column], owner[order]
-            for row in range(count):
-                found[start + row, column] = _median(ordered, times[row][who])
+            found[rows, column] = _medians(values[order, column], owner[order], times, sizes)
+        start = rows.stop
     ends: Array = np.quantile(found, [(1 - level) / 2, (1 + level) / 2], axis=0).T
     return ends
 
@@ -56,6 +56,27 @@ def interval(
     """The interval of one mean or median, see `intervals`. values: (Q,)."""
     ((low, high),) = intervals(values[:, None], np.array([median]), cluster=cluster, seed=seed, level=level).tolist()
     return float(low), float(high)
+
+
+def _resamples(clusters: int, seed: int) -> Iterator[npt.NDArray[np.integer[Any]]]:
+    """(n, clusters) how often each cluster was drawn, for some of the resamples at a time."""
+    yield from _kept(clusters, seed) if RESAMPLES * clusters <= _KEPT else _draw(clusters, seed)
+
+
+@lru_cache(maxsize=1)
+def _kept(clusters: int, seed: int) -> tuple[npt.NDArray[np.integer[Any]], ...]:
+    return tuple(_draw(clusters, seed))
+
+
+def _draw(clusters: int, seed: int) -> Iterator[npt.NDArray[np.integer[Any]]]:
+    draw = np.random.default_rng(seed)
+    step = max(1, _CELLS // clusters)
+    for start in range(0, RESAMPLES, step):
+        count = min(step, RESAMPLES - start)
+        drawn = draw.integers(clusters, size=(count, clusters))
+        drawn += clusters * np.arange(count)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=count * clusters).reshape(count, clusters)
+        yield times.astype(np.min_scalar_type(int(times.max())))
 
 
 def _in_order(values: Array, cluster: Integers | None) -> tuple[Array, Integers]:
@@ -70,8 +91,27 @@ def _in_order(values: Array, cluster: Integers | None) -> tuple[Array, Integers]
     return np.concatenate(groups), np.repeat(np.arange(len(groups)), [len(group) for group in groups])
 
 
-def _median(ordered: Array, times: Integers) -> float:
-    """The median of sorted values, each as often as said."""
-    upto = np.cumsum(times)
-    places = np.searchsorted(upto, [(upto[-1] + 1) // 2, upto[-1] // 2 + 1])
-    return float(ordered[places].mean())
+def _medians(ordered: Array, owner: Integers, times: Array, sizes: Array) -> Array:
+    """(n,) the median of each resample. ordered: (Q,) sorted values; owner: (Q,) their clusters; times: (n, clusters)."""
+    total = times @ sizes
+    # the middle of a resample is hardly ever further from the middle of all than eight standard deviations
+    reach = int(4 * np.sqrt(sizes @ sizes)) + 1
+    middle = len(ordered) // 2
+    found, missed = _within(ordered, owner, times, total, max(0, middle - reach), min(len(ordered), middle + reach))
+    if missed.any():
+        found[missed], _ = _within(ordered, owner, times[missed], total[missed], 0, len(ordered))
+    return found
+
+
+def _within(
+    ordered: Array, owner: Integers, times: Array, total: Array, first: int, last: int
+) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """(n,) the medians as found among the sorted values first..last, and which of them lie outside."""
+    before = times @ np.bincount(owner[:first], minlength=times.shape[1]).astype(float)
+    upto = np.cumsum(times[:, owner[first:last]], axis=1)
+    upto += before[:, None]
+    lower, upper = (total + 1) // 2, total // 2 + 1
+    places = [first + (upto < place[:, None]).sum(1) for place in (lower, upper)]
+    missed = (before >= lower) | (upto[:, -1] < upper)
+    low, high = (ordered[np.minimum(place, last - 1)] for place in places)
+    return (low + high) / 2, missed

@@ -127,9 +127,12 @@ class View:
     def largest(self) -> float:
         return self.base.largest
 
+    def fresh(self, fine: bool) -> bool:
+        return self.base.fresh(fine)
+
     @property
-    def fresh(self) -> bool:
-        return self.base.fresh
+    def shelf(self) -> dict[str, Any] | None:
+        return self.base.shelf
 
     @property
     def alike(self) -> Tensor | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
-from threading import Event, Lock
+from threading import Event, Lock, local
 from typing import TypeVar
 
 import torch
@@ -29,13 +29,21 @@ class Counted:
 
 
 _outside: list[int] = []
+_modes = local()
 
 
 @contextmanager
 def plainly() -> Iterator[None]:
     """Modes that a caller may have set for one thread, and that would round products or forbid writing, are off."""
-    with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
+    if getattr(_modes, "off", False):  # a loop of many short passes would feel setting them at each
         yield
+        return
+    _modes.off = True
+    try:
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
+            yield
+    finally:
+        _modes.off = False
 
 
 @contextmanager

@@ -172,9 +172,16 @@ class Watched:
     def largest(self) -> float:
         return self.view.largest
 
+    def fresh(self, fine: bool) -> bool:
+        return self.view.fresh(fine)
+
     @property
-    def fresh(self) -> bool:
-        return self.view.fresh
+    def reverse(self) -> bool:
+        return self.view.reverse
+
+    @property
+    def shelf(self) -> dict[str, Any] | None:
+        return self.view.shelf
 
     @property
     def alike(self) -> Tensor | None:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from nclbench import significance
 from nclbench.significance import RESAMPLES, interval
 
 SEEDS = 40
@@ -184,3 +185,27 @@ def test_wider_levels_contain_narrower_ones():
     assert list(lows) == sorted(lows, reverse=True) and list(highs) == sorted(highs)
     assert len(set(lows)) == len(set(highs)) == 4
     assert ends[2] == interval(values)
+
+
+# --- quick ways to the same numbers -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sizes", [[1] * 3000, [2000, *[1] * 500], [1] * 40 + [7] * 40])
+def test_medians_of_resamples_are_those_of_the_repeated_values(sizes):
+    draw = np.random.default_rng(len(sizes))
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    ordered = np.sort(draw.geometric(0.001, len(owner)).astype(float))
+    owner = draw.permutation(owner)
+    times = np.stack([np.bincount(draw.integers(len(sizes), size=len(sizes)), minlength=len(sizes)) for _ in range(60)])
+    times[0] = np.where(np.arange(len(sizes)) == owner[0], len(sizes), 0)  # the middle lies far outside the others'
+    found = significance._medians(ordered, owner, times.astype(float), np.array(sizes, dtype=float))
+    assert found.tolist() == [np.median(np.repeat(ordered, each[owner])) for each in times]
+
+
+def test_resamples_are_the_same_kept_or_drawn_anew(monkeypatch):
+    values, cluster = np.random.default_rng(0).random((90, 2)), np.arange(90) // 2
+    kept = [significance.intervals(values, np.array([False, True]), cluster=cluster, seed=9) for _ in range(2)]
+    monkeypatch.setattr(significance, "_KEPT", 0)
+    monkeypatch.setattr(significance, "_CELLS", 1000)
+    anew = significance.intervals(values, np.array([False, True]), cluster=cluster, seed=9)
+    assert (kept[0] == kept[1]).all() and (kept[0] == anew).all()

@@ -250,7 +250,7 @@ def test_golden_ucofia(scale: int, memory: int) -> None:
 @pytest.fixture
 def single(monkeypatch: pytest.MonkeyPatch) -> None:
     """As large problems are done: scores and kernel in single precision, several strips, blocks and threads."""
-    for name, value in (("EXACT", 0), ("_ONE", 0), ("_STRIP", 200), ("_BLOCK", 90)):
+    for name, value in (("EXACT", 0), ("_ONE", 0), ("_STRIP", 200), ("_BLOCK", dict.fromkeys(kernel._BLOCK, 90))):
         monkeypatch.setattr(kernel, name, value)
     torch.set_num_threads(3)
 
@@ -329,6 +329,48 @@ def test_scalings_are_taken_into_the_kernel_before_they_hide_small_entries(
     expected = fit(scores.astype(np.float64), 0.004, memory, iters=8, start="query", column_mass=wanted)
     assert any(absorbed) and found.path != "log domain"
     np.testing.assert_allclose(centred(found.bias), centred(expected.bias), rtol=0, atol=1e-4)
+
+
+def turned(scores: Matrix, tau: float, memory: int = STREAMED, **more: Any) -> Potentials:
+    """As `fit`, of the same scores stored the other way round and seen from their columns."""
+    masses = {key: torch.from_numpy(more.pop(key)) for key in ("row_mass", "column_mass") if key in more}
+    stored = Stored(np.ascontiguousarray(scores.T), Plan(memory=memory))
+    return sinkhorn(View(stored, reverse=True), tau, **more, **masses)
+
+
+@pytest.mark.parametrize("memory", [KEPT, STREAMED])
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_plain_iterates_are_the_same_from_the_other_directions_kernel(
+    shape: tuple[int, int], given: bool, memory: int
+) -> None:
+    scores, more = cosines(*shape), masses(*shape, given)[2]
+    for tau in (0.5, 0.02):
+        for start in ("gallery", "query"):
+            for iters in (0, 1, 2, 7):
+                expected = fit(scores, tau, memory, start=start, iters=iters, **more)
+                found = turned(scores, tau, memory, start=start, iters=iters, **more)
+                assert (found.iterations, found.path) == (iters, expected.path)
+                np.testing.assert_allclose(centred(found.bias), centred(expected.bias), rtol=0, atol=1e-11)
+                np.testing.assert_allclose(found.mass, expected.mass, rtol=1e-11)
+                assert found.marginal_error == pytest.approx(expected.marginal_error, rel=1e-9, abs=1e-13)
+                assert found.converged == expected.converged
+
+
+@pytest.mark.usefixtures("single")
+@pytest.mark.parametrize(("tau", "nats"), [(0.02, 1e-5), (0.004, 1e-4), (0.001, 1e-3)])
+def test_the_other_directions_kernel_serves_in_single_precision(
+    tau: float, nats: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores, uneven = cosines(40, 30).astype(np.float32), np.exp(-np.arange(30) * 3.0)
+    cases = [{"iters": iters, **more} for iters in (0, 3, 8) for more in ({}, {"start": "query"}, {"column_mass": uneven})]
+    found = [turned(scores, tau, memory, **case) for case in cases for memory in (KEPT, STREAMED)]
+    monkeypatch.setattr(kernel, "EXACT", 1 << 30)
+    for number, case in enumerate(cases):
+        kept, streamed = found[2 * number : 2 * number + 2]
+        assert torch.equal(kept.bias, streamed.bias) and kept.path != "log domain"
+        expected = fit(scores.astype(np.float64), tau, **case)
+        np.testing.assert_allclose(centred(kept.bias), centred(expected.bias), rtol=0, atol=nats)
 
 
 def test_acceleration_reaches_the_same_potentials_in_fewer_passes() -> None:

@@ -10,6 +10,7 @@ import pkgutil
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -88,9 +89,14 @@ def metric(
 
 def metrics() -> dict[str, Metric]:
     """All metrics by name."""
+    _load()
+    return dict(sorted(_METRICS.items()))
+
+
+@cache
+def _load() -> None:
     for module in pkgutil.iter_modules(__path__):
         importlib.import_module(f"{__name__}.{module.name}")
-    return dict(sorted(_METRICS.items()))
 
 
 def parse(text: str) -> Named:
@@ -125,13 +131,20 @@ def measure(blocks: Blocks, names: Sequence[Named], ties: str = "expected") -> d
         if ties == "clip4clip" and named.metric.multiple:
             raise UsageError(f"{named} is not defined under --ties clip4clip, which knows one relevant item a query")
         per_query = named.metric.function(blocks, named.k, ties)
-        best, worst = (_average(named.metric.function(blocks, named.k, rule), named.metric, None) for rule in TIES[1:3])
-        if ties == "clip4clip" and named.metric.median:
-            value = blocks.median_position()
-        else:
-            value = _average(per_query, named.metric, blocks.first_size if ties == "clip4clip" else None)
+        plain = _average(per_query, named.metric, None)
+        best, worst = (_bound(blocks, named, rule, per_query, plain) for rule in TIES[1:3])
+        value = plain
+        if ties == "clip4clip":
+            weighed = _average(per_query, named.metric, blocks.first_size)
+            value = blocks.median_position() if named.metric.median else weighed
         found[str(named)] = Measured(value, best, worst, named.metric.unit, per_query, named.metric.median)
     return found
+
+
+def _bound(blocks: Blocks, named: Named, rule: str, known: Array, average: float) -> float:
+    """The average under a tie rule, which is the known one where no query has other values."""
+    values = named.metric.function(blocks, named.k, rule)
+    return average if np.array_equal(values, known) else _average(values, named.metric, None)
 
 
 def _average(values: Array, metric: Metric, weights: npt.NDArray[np.int64] | None) -> float:
@@ -142,4 +155,4 @@ def _average(values: Array, metric: Metric, weights: npt.NDArray[np.int64] | Non
 
 def _mean(values: Array | npt.NDArray[np.int64]) -> float:
     """The same bits in any order of the queries: the sum is rounded once."""
-    return math.fsum(values) / len(values)
+    return math.fsum(values.tolist()) / len(values)

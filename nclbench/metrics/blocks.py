@@ -34,28 +34,28 @@ class Blocks:
         same bits however the items stand in the input.
         """
         order = np.lexsort((-gain, above, query))
-        rows, pair_query = np.unique(query[order], return_inverse=True)
-        return cls(pair_query, above[order], tied[order] + 1, gain[order], rows)
+        begins = _changes(query[order])
+        pair_query = np.cumsum(begins) - 1
+        return cls(pair_query, above[order], tied[order] + 1, gain[order], query[order][begins])
 
     @cached_property
-    def _unique(self) -> tuple[Integers, Integers, Integers]:
-        keys = np.stack([self.pair_query, self.above], 1)
-        unique, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-        return unique, first, inverse.reshape(-1)
+    def _begins(self) -> npt.NDArray[np.bool_]:
+        """(P,) whether a pair is the first of its block."""
+        return _changes(self.pair_query) | _changes(self.above)
 
-    @property
+    @cached_property
     def of_pair(self) -> Integers:
         """(P,) the block of each pair."""
-        return self._unique[2]
+        return np.cumsum(self._begins) - 1
 
     @cached_property
     def block_query(self) -> Integers:
         """(T,) blocks are sorted by query and then from best to worst."""
-        return self._unique[0][:, 0]
+        return self.pair_query[self._begins]
 
     @cached_property
     def block_above(self) -> Integers:
-        return self._unique[0][:, 1]
+        return self.above[self._begins]
 
     @cached_property
     def block_relevant(self) -> Integers:
@@ -65,7 +65,7 @@ class Blocks:
     @cached_property
     def block_size(self) -> Integers:
         # ties within a tolerance need not be transitive: a block is never smaller than its relevant items
-        return np.maximum(self.size[self._unique[1]], self.block_relevant)
+        return np.maximum(self.size[self._begins], self.block_relevant)
 
     @cached_property
     def relevant_before(self) -> Integers:
@@ -77,16 +77,16 @@ class Blocks:
     def _first_block(self) -> Integers:
         return np.searchsorted(self.block_query, np.arange(len(self.rows)))
 
-    @property
+    @cached_property
     def first_above(self) -> Integers:
         """(Q,) items above the query's best block."""
         return self.block_above[self._first_block]
 
-    @property
+    @cached_property
     def first_size(self) -> Integers:
         return self.block_size[self._first_block]
 
-    @property
+    @cached_property
     def first_relevant(self) -> Integers:
         return self.block_relevant[self._first_block]
 
@@ -115,13 +115,29 @@ class Blocks:
         return _sum(self.block_query, values, len(self.rows))
 
     @cached_property
+    def order_in_query(self) -> Integers:
+        """(P,) 0, 1, … within the query from the highest gain to the lowest."""
+        return _places(np.lexsort((-self.gain, self.pair_query)), self.pair_query, self.relevant)
+
+    @cached_property
     def order_in_block(self) -> Integers:
         """(P,) 0, 1, … within the block from the highest gain to the lowest."""
-        order = np.lexsort((-self.gain, self.of_pair))
-        place = np.empty(len(order), dtype=np.int64)
-        starts = np.cumsum(self.block_relevant) - self.block_relevant
-        place[order] = np.arange(len(order)) - starts[self.of_pair[order]]
-        return place
+        return _places(np.lexsort((-self.gain, self.of_pair)), self.of_pair, self.block_relevant)
+
+
+def _places(order: Integers, owner: Integers, sizes: Integers) -> Integers:
+    """(P,) the place of each pair among those of its owner, as they stand in `order`. sizes: pairs of each owner."""
+    place = np.empty(len(order), dtype=np.int64)
+    starts = np.cumsum(sizes) - sizes
+    place[order] = np.arange(len(order)) - starts[owner[order]]
+    return place
+
+
+def _changes(values: Integers) -> npt.NDArray[np.bool_]:
+    """(P,) whether a value differs from the one before; the first does."""
+    found = np.ones(len(values), dtype=bool)
+    np.not_equal(values[1:], values[:-1], out=found[1:])
+    return found
 
 
 def _sum(owner: Integers, values: Array, count: int) -> Array:

@@ -68,10 +68,6 @@ def ndcg(blocks: Blocks, k: int, ties: str) -> Array:
 
 
 def _ideal(blocks: Blocks, discount: Array) -> Array:
-    order = np.lexsort((-blocks.gain, blocks.pair_query))
-    starts = np.cumsum(blocks.relevant) - blocks.relevant
-    place = np.arange(len(order)) - starts[blocks.pair_query[order]]
+    place = blocks.order_in_query
     share = np.where(place < len(discount), discount[np.minimum(place, len(discount) - 1)], 0.0)
-    shares = np.empty(len(order))
-    shares[order] = share
-    return blocks.sum_pairs(blocks.gain * shares)
+    return blocks.sum_pairs(blocks.gain * share)

@@ -28,7 +28,10 @@ def hit(blocks: Blocks, k: int, ties: str) -> Array:
     places = np.clip(k - above, 0, size)
     if ties == "clip4clip":
         return 100.0 * places / size
-    return np.where(relevant == 1, 100.0 * places / size, 100.0 * (1 - _all_missed(size, relevant, places)))
+    found: Array = 100.0 * places / size
+    several = relevant > 1
+    found[several] = 100.0 * (1 - _all_missed(size[several], relevant[several], places[several]))
+    return found
 
 
 def _middle_hit(above: Integers, size: Integers, k: int) -> npt.NDArray[np.bool_]:

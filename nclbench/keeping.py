@@ -1,0 +1,108 @@
+"""Scores kept as they are first made: fits make them strip by strip, others then read what they would make again.
+
+Products of other shapes differ in last bits. A fit therefore reads a strip only as it would have made it; ranks, which
+are certified, read any part.
+"""
+
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nclbench.interfaces import Base, Rows
+from nclbench.plan import Plan
+
+
+@dataclass(eq=False)
+class Kept:
+    """A base (N, M) of one process whose strips of whole rows are kept while `open`, where twice the matrix fits.
+
+    open: while operators are fitted. A kernel of the same size may stand beside the scores.
+    """
+
+    base: Base
+    open: bool = True
+    shelf: dict[str, Any] = field(default_factory=dict)
+    _scores: Tensor | None = None
+    _strips: set[tuple[int, int]] = field(default_factory=set)
+    _there: "np.ndarray[tuple[int], np.dtype[np.bool_]]" = field(init=False)
+    _lock: Lock = field(default_factory=Lock)
+
+    def __post_init__(self) -> None:
+        self._there = np.zeros(self.base.shape[0], dtype=bool)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.base.shape
+
+    @property
+    def plan(self) -> Plan:
+        return self.base.plan
+
+    @property
+    def error(self) -> float:
+        return self.base.error
+
+    @property
+    def largest(self) -> float:
+        return self.base.largest
+
+    @property
+    def spread(self) -> float:
+        return self.base.spread
+
+    @property
+    def tolerance(self) -> float:
+        return self.base.tolerance
+
+    def fresh(self, fine: bool) -> bool:
+        return fine and self.base.fresh(fine)
+
+    def alike(self, axis: int) -> Tensor | None:
+        return self.base.alike(axis)
+
+    def tile(self, rows: Rows, columns: Rows) -> Tensor:
+        if not isinstance(rows, slice) or not isinstance(columns, slice):
+            return self.base.tile(rows, columns)
+        whole = columns.start == 0 and columns.stop == self.shape[1]
+        strip = rows.start, rows.stop
+        if self._scores is not None and ((whole and strip in self._strips) or (not self.open and self._there[rows].all())):
+            return self._scores[rows, columns]
+        made = self.base.tile(rows, columns)
+        if self.open and whole:
+            self._keep(strip, made)
+        return made
+
+    def fine(self, rows: Rows, columns: Rows) -> Tensor:
+        return self.base.fine(rows, columns)
+
+    def exact(self, query: Tensor, item: Tensor) -> Tensor:
+        return self.base.exact(query, item)
+
+    def close(self) -> None:
+        """All operators are fitted: what is kept is for ranking now, and nothing more is kept."""
+        self.open = False
+        self.shelf.clear()
+
+    def _keep(self, strip: tuple[int, int], made: Tensor) -> None:
+        rows = slice(*strip)
+        with self._lock:
+            if self._scores is None:
+                self.open = self.plan.keeps(2 * made.element_size() * self.shape[0] * self.shape[1])
+                if self.open:
+                    self._scores = self._room(made)
+            if self._scores is None or self._there[rows].any():
+                return
+            self._there[rows] = True
+        self._scores[rows] = made
+        self._strips.add(strip)
+
+    def _room(self, made: Tensor) -> Tensor | None:
+        try:
+            return made.new_empty(self.shape)
+        except torch.OutOfMemoryError:  # of a device
+            self.open = False
+            return None
