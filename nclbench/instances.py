@@ -1,10 +1,12 @@
 """One row a query and one row an item, for Parquet: what happened to each of them under one operator."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nclbench.metrics import Measured
 from nclbench.metrics.blocks import Blocks
 from nclbench.metrics.ranks import first_rank
 from nclbench.problem import Embeddings, Integers
@@ -16,10 +18,18 @@ Columns = dict[str, npt.NDArray[Any]]
 CUTOFFS = (1, 5, 10)
 
 
-def queries(run: Run, views: Views, ranking: Ranking, blocks: Blocks | None, place: Integers | None) -> Columns:
+def queries(
+    run: Run,
+    views: Views,
+    ranking: Ranking,
+    blocks: Blocks | None,
+    place: Integers | None,
+    measured: Mapping[str, Measured],
+) -> Columns:
     """Ranks of the first relevant item (NaN and -1 where a query has none) and the ids of the best items.
 
-    above, tied: items that beat or equal it. place: (N,) the query's position in the input, None for as it stands.
+    above, tied: items that beat or equal it. item: the one relevant item, None where there is none or several. A
+    column a metric: the values that were averaged. place: (N,) the query's position in the input, None for as it stands.
     """
     asking, asked = views.side("queries"), views.side("items")
     assert asking is not None and asked is not None
@@ -36,8 +46,13 @@ def queries(run: Run, views: Views, ranking: Ranking, blocks: Blocks | None, pla
         columns["above"][blocks.rows] = blocks.first_above
         columns["tied"][blocks.rows] = blocks.first_size - 1
         columns["relevant"][blocks.rows] = blocks.relevant
-    columns["top"] = np.empty(n, dtype=object)
     names = np.array(asked.ids, dtype=object)
+    columns["item"] = _single(ranking, names, n)
+    for name, metric in measured.items():
+        columns[name] = np.full(n, np.nan)
+        if blocks is not None:
+            columns[name][blocks.rows] = metric.per_query
+    columns["top"] = np.empty(n, dtype=object)
     for row in range(n):
         columns["top"][row] = [] if ranking.top is None else names[ranking.top[row]].tolist()
     return _in_input_order(columns, place)
@@ -58,6 +73,15 @@ def items(
         columns[f"occurrence@{k}"] = np.bincount(shown, minlength=m)
     columns["bias"] = np.full(m, np.nan) if bias is None else bias
     return _in_input_order(columns, place)
+
+
+def _single(ranking: Ranking, names: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
+    """(N,) the name of the item that a query wants, None unless it wants exactly one."""
+    found = np.full(count, None, dtype=object)
+    times = np.bincount(ranking.query, minlength=count)
+    once = times[ranking.query] == 1
+    found[ranking.query[once]] = names[ranking.item[once]]
+    return found
 
 
 def _keys(run: Run, count: int) -> Columns:
