@@ -26,7 +26,7 @@ FLOORS = {
     "5": "ranking",
     "5b": "fitting",
     "6": "metrics/ protocols significance stamps diagnostics/",
-    "6b": "instances",
+    "6b": "instances comparison/",
     "7": "evaluation deploy",
     "8": "report/ sources/ sinks/",
     "8b": "sweep/ bench/",

@@ -117,7 +117,8 @@ def _sign(sign: str) -> str:
 def _figure(cell: Cell, styled: bool) -> Text:
     if cell.value is None:
         return Text(cell.text, style="dim")
-    return Text(cell.text, style=_STYLES[cell.mark]) if styled else Text(_PLAIN[cell.mark].format(cell.text))
+    text = Text(cell.text, style=_STYLES[cell.mark]) if styled else Text(_PLAIN[cell.mark].format(cell.text))
+    return Text.assemble(text, *((f" {_sign(sign)}", "cyan") for sign in cell.signs))
 
 
 def _label_widths(table: Table, most: int) -> list[int]:
@@ -160,7 +161,7 @@ def _show_notes(table: Table, console: Console, styled: bool) -> None:
         best, second = (("best", "bold"), ("second best", "underline")) if styled else ("*best*", "_second best_")
         console.print(Text.assemble(best, " and ", second, f" {table.legend}"))
     for note in table.notes:
-        sign = f"{_sign(note.sign)} "
+        sign = f"{_sign(note.sign)} " if note.sign else ""
         lines = textwrap.wrap(
             note.text, console.width, initial_indent=sign, subsequent_indent=" " * len(sign), break_on_hyphens=False
         )

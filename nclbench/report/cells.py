@@ -20,12 +20,16 @@ STANDINGS = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One figure. value: unrounded, None where there is none; mark: its place among the rows of its block."""
+    """One figure. value: unrounded, None where there is none; mark: its place among the rows of its block.
+
+    signs: what stands behind the figure, each explained in a note.
+    """
 
     text: str
     value: float | None = None
     unit: str = ""
     mark: Mark = ""
+    signs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class Row:
     signature: str
     cells: tuple[Cell, ...]
     signs: tuple[str, ...] = ()
+    metric: str = ""
+    against: str = ""
 
 
 @dataclass(frozen=True)

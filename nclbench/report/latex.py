@@ -7,7 +7,7 @@ The signatures are comments.
 import re
 
 from nclbench.files import printable
-from nclbench.report.cells import Note, Row, Table
+from nclbench.report.cells import Cell, Note, Row, Table
 
 _ESCAPES = str.maketrans(
     {
@@ -28,7 +28,8 @@ _ESCAPES = str.maketrans(
     }
 )
 _LIGATURES = re.compile(r"([-',])(?=\1)")
-_SIGNS = {"†": r"\dagger", "‡": r"\ddagger", "§": r"\S"}
+_MINUS = re.compile(r"(?<!\S)-(?=\d)")
+_SIGNS = {"†": r"\dagger", "‡": r"\ddagger", "§": r"\S", "*": "*", "n.s.": r"\mathrm{n.s.}"}
 _MARKS = {"best": "textbf:--rwrap;", "second": "underline:--rwrap;", "": ""}
 
 
@@ -72,7 +73,11 @@ def _cells(table: Table, row: Row) -> list[str]:
     labels = {name: escape(getattr(row, name)) for name in table.labels}
     if row.signs:
         labels["spec"] += _raised(*row.signs)
-    return [*labels.values(), *(escape(cell.text) for cell in row.cells)]
+    return [*labels.values(), *map(_figure, row.cells)]
+
+
+def _figure(cell: Cell) -> str:
+    return _MINUS.sub("$-$", escape(cell.text)) + (_raised(*cell.signs) if cell.signs else "")
 
 
 def _raised(*signs: str) -> str:
@@ -91,7 +96,7 @@ def _beneath(table: Table) -> list[str]:
 
 
 def _note(note: Note) -> str:
-    return f"{_raised(note.sign)} {escape(note.text)}"
+    return f"{_raised(note.sign)} {escape(note.text)}" if note.sign else escape(note.text)
 
 
 def _text(legend: str) -> str:

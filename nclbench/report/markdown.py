@@ -26,7 +26,7 @@ def render(table: Table) -> str:
         parts.append(f"**{escape(group.title)}**")
         parts.append("\n".join(_line(cells, widths, right) for cells in (heads, ruler, *body)))
     notes = [f"- **best** and <u>second best</u> {table.legend}"] if table.legend else []
-    notes += [f"- {_sign(note.sign)} {escape(note.text)}" for note in table.notes]
+    notes += [" ".join(filter(None, ["-", _sign(note.sign), escape(note.text)])) for note in table.notes]
     if notes:
         parts.append("\n".join(notes))
     if table.signatures:
@@ -37,17 +37,19 @@ def render(table: Table) -> str:
 
 def _cells(table: Table, row: Row) -> list[str]:
     labels = [escape(getattr(row, name)) for name in table.labels]
-    at = table.labels.index("spec")
-    labels[at] = " ".join([labels[at], *map(_sign, row.signs)])
+    if row.signs:
+        at = table.labels.index("spec")
+        labels[at] = " ".join([labels[at], *map(_sign, row.signs)])
     return [*labels, *map(_figure, row.cells)]
 
 
 def _figure(cell: Cell) -> str:
-    return {"best": f"**{cell.text}**", "second": f"<u>{cell.text}</u>"}.get(cell.mark, cell.text)
+    figure = {"best": f"**{cell.text}**", "second": f"<u>{cell.text}</u>"}.get(cell.mark, escape(cell.text))
+    return " ".join([figure, *map(_sign, cell.signs)])
 
 
 def _sign(sign: str) -> str:
-    return f"({sign})" if sign.isdigit() else sign
+    return f"({sign})" if sign.isdigit() else escape(sign)
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:

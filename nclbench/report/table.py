@@ -36,14 +36,14 @@ def build(results: Results | Sequence[Results], *, metrics: Sequence[str] | None
     groups = tuple(
         Group(
             selector=printable(selector),
-            title=_title(selector, protocol, any(name == "videos" for _, name in grouped)),
+            title=title(selector, protocol, any(name == "videos" for _, name in grouped)),
             blocks=tuple(_signed(_marked(rows), numbers) for rows in _ordered(grouped[selector, protocol])),
         )
         for selector, protocol in sorted(grouped, key=lambda key: _place(key[0]))
     )
     rows = [row for group in groups for block in group.blocks for row in block]
     identity = {name: list(dict.fromkeys(getattr(row, name) for row in rows)) for name in _IDENTITY}
-    standings = {name for row in rows for name in _standings(row)}
+    stands = {name for row in rows for name in _standings(row.standing, row.transductive)}
     said = [f"{name} {found[0]}" for name, found in identity.items() if len(found) == 1 and found[0]]
     said += [f"ties {rule}" for rule in dict.fromkeys(str(run.options.get("ties", "expected")) for run in runs)]
     return Table(
@@ -52,7 +52,7 @@ def build(results: Results | Sequence[Results], *, metrics: Sequence[str] | None
         metrics=tuple(printable(name) for name in names),
         groups=groups,
         notes=(
-            *(Note(*STANDINGS[name]) for name in STANDINGS if name in standings and STANDINGS[name][0]),
+            *(Note(*STANDINGS[name]) for name in STANDINGS if name in stands and STANDINGS[name][0]),
             *(Note(str(number), text) for text, number in numbers.items()),
         ),
         legend=_legend(rows),
@@ -99,11 +99,6 @@ def _figures(run: Run) -> dict[str, Value]:
 
 def _row(run: Run, metrics: Sequence[str], decimals: int) -> Row:
     operator = run.operator
-    standing = "transductive" if operator.transductive else "inductive"
-    if run.oracle:
-        standing = "oracle"
-    elif any(part.startswith("test-folds") for part in operator.fitted_on.split("+")):
-        standing = "folds"
     figures = _figures(run)
     nothing = "–" if operator.unavailable is None else "n/a"
     return Row(
@@ -115,7 +110,7 @@ def _row(run: Run, metrics: Sequence[str], decimals: int) -> Row:
         protocol=printable(run.protocol),
         spec=printable(operator.spec),
         fitted_on=printable(operator.seen),
-        standing=standing,
+        standing=standing(run),
         transductive=operator.transductive,
         unavailable=printable(operator.unavailable or ""),
         remark=printable("; ".join(_remarks(run, metrics, decimals))),
@@ -127,10 +122,11 @@ def _row(run: Run, metrics: Sequence[str], decimals: int) -> Row:
 def _cell(metric: Value | None, nothing: str, decimals: int) -> Cell:
     if metric is None or not math.isfinite(metric.value):
         return Cell(nothing)
-    return Cell(_shown(metric.value, metric.unit, decimals), float(metric.value), printable(metric.unit))
+    return Cell(shown(metric.value, metric.unit, decimals), float(metric.value), printable(metric.unit))
 
 
-def _shown(value: float, unit: str, decimals: int) -> str:
+def shown(value: float, unit: str, decimals: int = 1) -> str:
+    """`48.0`, or `0.512` of a fraction."""
     return f"{value:.{_places(unit, decimals)}f}"
 
 
@@ -156,15 +152,15 @@ def _remarks(run: Run, metrics: Sequence[str], decimals: int) -> Iterable[str]:
             continue
         low, high = sorted((metric.optimistic, metric.pessimistic))
         if high - low > 10 ** -_places(metric.unit, min(decimals, 1)) + 1e-9:
-            shown = (_shown(bound, metric.unit, decimals) for bound in (low, high))
-            open_ones.append(f"{name} between {' and '.join(shown)}")
+            ends = (shown(bound, metric.unit, decimals) for bound in (low, high))
+            open_ones.append(f"{name} between {' and '.join(ends)}")
     if open_ones:
         yield f"{', '.join(open_ones)} over tie orders"
         if "queries" in run.ties:
             yield f"{run.ties['queries']} tied quer{'y' if run.ties['queries'] == 1 else 'ies'}"
 
 
-def _title(selector: str, protocol: str, two: bool) -> str:
+def title(selector: str, protocol: str, two: bool) -> str:
     """two: v2t stands under both of its protocols, so that each must say which it is."""
     if protocol == "captions" and not two:
         return printable(selector)
@@ -200,16 +196,29 @@ def _marked(rows: list[Row]) -> list[Row]:
     return [replace(row, cells=tuple(cells[at] for cells in columns)) for at, row in enumerate(rows)]
 
 
-def _standings(row: Row) -> tuple[str, ...]:
-    """What a row stands as, and that it saw the test queries where something weightier is said of it."""
-    return (row.standing, "transductive") if row.transductive and row.standing != "transductive" else (row.standing,)
+def standing(run: Run) -> str:
+    """The one of `STANDINGS` that says with which other runs it may be ranked."""
+    if run.oracle:
+        return "oracle"
+    if any(part.startswith("test-folds") for part in run.operator.fitted_on.split("+")):
+        return "folds"
+    return "transductive" if run.operator.transductive else "inductive"
+
+
+def standings(run: Run) -> tuple[str, ...]:
+    """What a run stands as, and that it saw the test queries where something weightier is said of it."""
+    return _standings(standing(run), run.operator.transductive)
+
+
+def _standings(name: str, transductive: bool) -> tuple[str, ...]:
+    return (name, "transductive") if transductive and name != "transductive" else (name,)
 
 
 def _signed(rows: list[Row], numbers: dict[str, int]) -> tuple[Row, ...]:
     """Signs behind each operator: that of its standing, and the number of its remark (equal remarks share one)."""
     signed = []
     for row in rows:
-        signs = [STANDINGS[name][0] for name in _standings(row) if STANDINGS[name][0]]
+        signs = [STANDINGS[name][0] for name in _standings(row.standing, row.transductive) if STANDINGS[name][0]]
         if row.remark:
             signs.append(str(numbers.setdefault(row.remark, len(numbers) + 1)))
         signed.append(replace(row, signs=tuple(signs)))
