@@ -3,7 +3,6 @@
 What is compared are the rows of queries that saved results have beside them; nothing is ranked again.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nclbench.results import Columns, Results, Run
@@ -93,7 +92,6 @@ class Comparison:
     """Everything that one call compared; its differences are one family of tests. notes: what was left out."""
 
     compared: tuple[Compared, ...]
-    metrics: tuple[str, ...]
     resamples: int
     seed: int
     notes: tuple[str, ...] = ()
@@ -102,12 +100,3 @@ class Comparison:
     @property
     def tests(self) -> int:
         return sum(len(each.differences) for each in self.compared)
-
-    def of(self, run: Run) -> Mapping[str, Difference]:
-        """The differences of a run by metric; none for a reference."""
-        return {
-            found.metric: found
-            for each in self.compared
-            if each.pair.other[1] is run
-            for found in each.differences
-        }

@@ -1,6 +1,6 @@
 """All metrics of all pairs, each with its interval and test, and one correction over them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,33 +22,38 @@ def compare(
     parts: Sequence[Saved],
     *,
     baseline: str | None = None,
-    metrics: Sequence[str] | None = None,
+    metrics: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
     intersect: bool = False,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
     """Every run against its reference, see `pairing.pairs` and `matching.match` for which and over what.
 
-    metrics: names as the runs have them, `METRICS` as far as they do if None. Raises UsageError and InputError.
+    metrics: names as the runs have them, `METRICS` as far as they do if None; as a mapping, those of each selector such as
+    `t2v`, and no others are tested. Raises UsageError and InputError.
     """
     if resamples < 100:
         raise UsageError(f"resamples is {resamples}; it must be at least 100")
     found, notes = pairs(parts, baseline)
-    names = _names(found, metrics)
-    matched = [match(pair, names, intersect=intersect) for pair in found]
+    if isinstance(metrics, Mapping):
+        found = [pair for pair in found if metrics.get(pair.other[1].selector)]
+        names = {pair.other[1].selector: _names(found, metrics[pair.other[1].selector]) for pair in found}
+    else:
+        names = dict.fromkeys((pair.other[1].selector for pair in found), _names(found, metrics))
+    matched = [match(pair, names[pair.other[1].selector], intersect=intersect) for pair in found]
     notes += [
         f"{each.pair.other[1].selector} {each.pair.other[1].operator.spec} of {each.pair.other[0].name}: "
         f"{each.left_out} queries that only one of the results has were left out"
         for each in matched
         if each.left_out
     ]
-    drawn = [differences(each, names, resamples, seed) for each in matched]
+    drawn = [differences(each, names[each.pair.other[1].selector], resamples, seed) for each in matched]
     adjusted = iter(holm([each.p for several in drawn for each in several]))
     compared = [
         Compared(pair, tuple(replace(each, adjusted=next(adjusted)) for each in several))
         for pair, several in zip(found, drawn, strict=True)
     ]
-    return Comparison(tuple(compared), tuple(names), resamples, seed, tuple(dict.fromkeys(notes)), tuple(matched))
+    return Comparison(tuple(compared), resamples, seed, tuple(dict.fromkeys(notes)), tuple(matched))
 
 
 def differences(matched: Matched, names: Sequence[str], resamples: int, seed: int) -> list[Difference]:

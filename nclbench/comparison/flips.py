@@ -18,10 +18,10 @@ def flips(comparison: Comparison) -> Iterator[tuple[Any, ...]]:
     """Rows of `HEADS`: outcome won or lost; before, after: the metric's value; rank of the first relevant item, and the
     best item, under the reference and under the run. Losses of most ranks first.
     """
-    for matched in comparison.matched:
+    for matched, compared in zip(comparison.matched, comparison.compared, strict=True):
         (_, reference), (_, run) = matched.pair.reference, matched.pair.other
         before, after = matched.before, matched.after
-        for name in comparison.metrics:
+        for name in (found.metric for found in compared.differences):
             sign = -1 if run.metrics[name].unit == "rank" else 1
             gain = sign * (after[name] - before[name])
             moved = np.flatnonzero(np.abs(gain) > _SAME)

@@ -15,7 +15,8 @@ from nclbench.report import DIALECTS, FORMATS
 from nclbench.report.cells import STANDINGS, Cell, Group, Note, Row, Table
 from nclbench.report.csv import guard
 from nclbench.report.json import safe
-from nclbench.report.table import shown, standing, standings, title
+from nclbench.report.standing import standing, standings
+from nclbench.report.table import shown, title
 
 SCHEMA = "nclbench.comparison/1"
 REAL, NOISE = "*", "n.s."
@@ -52,7 +53,7 @@ def table(comparison: Comparison) -> Table:
             Group(key[0], title(*key, any(selector == "v2t-videos" for selector, _ in grouped)), found)
             for key, found in blocks.items()
         ),
-        notes=(*_standing_notes(rows), *_notes(comparison)),
+        notes=(*_standing_notes(rows), *tests(comparison)),
         legend="",
         signatures=tuple(dict.fromkeys(printable(run.signature) for run in runs)),
     )
@@ -117,7 +118,8 @@ def _standing_notes(rows: Sequence[Row]) -> list[Note]:
     return [Note(sign, text.removesuffix("; ranked apart")) for sign, text in STANDINGS.values() if sign in signs]
 
 
-def _notes(comparison: Comparison) -> Sequence[Note]:
+def tests(comparison: Comparison) -> Sequence[Note]:
+    """What the signs mean, the significant one first, and how intervals are found."""
     found = [difference for each in comparison.compared for difference in each.differences]
     tests = {difference.test for difference in found}
     clustered = any(difference.clusters is not None for difference in found)
