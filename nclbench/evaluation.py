@@ -3,7 +3,7 @@
 import platform
 import sys
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from nclbench import __version__, diagnosis, instances
 from nclbench.errors import UsageError, nearest
 from nclbench.fitting import Row, bases_of, fit_row
-from nclbench.metrics import Named, check_ties, measure, parse
+from nclbench.metrics import Measured, Named, check_ties, measure, parse
 from nclbench.metrics.blocks import Blocks
 from nclbench.operators import Operator, chain_name, parse_chain
 from nclbench.pairs import Bases
@@ -101,14 +101,15 @@ def evaluate(
     runs, queries, items = [], [], []
     raw: dict[tuple[bool, str], instances.Columns] = {}
     for (row, protocol, ranking), mass in zip(found, masses, strict=True):
-        run = _run(problem, row, protocol, ranking, names, ties, seed, raw_top.get(row.reverse), oracle)
+        blocks = _blocks(ranking)
+        measured = {} if blocks is None else measure(blocks, names, ties)
+        run = _run(problem, row, protocol, ranking, blocks, measured, ties, seed, raw_top.get(row.reverse), oracle)
         if ranking is not None:
             run = replace(run, diagnostics={**run.diagnostics, **diagnosis.of_gallery(ranking, mass, hubness)})
         runs.append(run)
         if ranking is not None and details:
-            blocks = Blocks.of(ranking.query, ranking.above, ranking.tied, ranking.gain) if len(ranking.query) else None
             order = (None, protocols.order) if row.reverse else (protocols.order, None)
-            queries.append(instances.queries(run, row.first.views, ranking, blocks, order[0]))
+            queries.append(instances.queries(run, row.first.views, ranking, blocks, order[0], measured))
             if run.operator.spec == "none":
                 raw[row.reverse, protocol] = queries[-1]
             if blocks is not None and (row.reverse, protocol) in raw:
@@ -169,7 +170,8 @@ def _run(
     row: Row,
     protocol: str,
     ranking: Ranking | None,
-    names: Sequence[Named],
+    blocks: Blocks | None,
+    measured: Mapping[str, Measured],
     ties: str,
     seed: int,
     raw_top: Integers | None,
@@ -189,9 +191,8 @@ def _run(
     averaged = 0 if ranking is None else len(np.unique(ranking.query))
     values: dict[str, Value] = {}
     tied: dict[str, int] = {}
-    if ranking is not None and len(ranking.query):
-        blocks = Blocks.of(ranking.query, ranking.above, ranking.tied, ranking.gain)
-        values = _values(blocks, ranking, names, ties, seed)
+    if ranking is not None and blocks is not None:
+        values = _values(blocks, ranking, measured, ties, seed)
         unsure = blocks.first_size > blocks.first_relevant
         tied = {"queries": int(unsure.sum()), "items": int((blocks.first_size - 1)[unsure].sum())}
     overlap = {}
@@ -225,11 +226,19 @@ def _run(
     )
 
 
-def _values(blocks: Blocks, ranking: Ranking, names: Sequence[Named], ties: str, seed: int) -> dict[str, Value]:
+def _blocks(ranking: Ranking | None) -> Blocks | None:
+    """None where nothing is relevant to anything."""
+    if ranking is None or not len(ranking.query):
+        return None
+    return Blocks.of(ranking.query, ranking.above, ranking.tied, ranking.gain)
+
+
+def _values(
+    blocks: Blocks, ranking: Ranking, found: Mapping[str, Measured], ties: str, seed: int
+) -> dict[str, Value]:
     first = np.searchsorted(ranking.query, blocks.rows)
     single = len(ranking.query) == len(blocks.rows)
     cluster = ranking.item[first] if single else None
-    found = measure(blocks, names, ties)
     ends: list[list[float | None]] = [[None, None]] * len(found)
     if ties != "clip4clip":  # there a query weighs as much as its ties, which no resampling of queries estimates
         table = np.stack([each.per_query for each in found.values()], 1)

@@ -1,11 +1,13 @@
 """One row a query and one row an item, for Parquet: what happened to each of them under one operator."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nclbench import diagnosis
+from nclbench.metrics import Measured
 from nclbench.metrics.blocks import Blocks
 from nclbench.metrics.ranks import first_rank
 from nclbench.problem import Embeddings, Integers
@@ -17,10 +19,18 @@ from nclbench.views import Views
 Columns = dict[str, npt.NDArray[Any]]
 
 
-def queries(run: Run, views: Views, ranking: Ranking, blocks: Blocks | None, place: Integers | None) -> Columns:
+def queries(
+    run: Run,
+    views: Views,
+    ranking: Ranking,
+    blocks: Blocks | None,
+    place: Integers | None,
+    measured: Mapping[str, Measured],
+) -> Columns:
     """Ranks of the first relevant item (NaN and -1 where a query has none) and the ids of the best items.
 
-    above, tied: items that beat or equal it. place: (N,) the query's position in the input, None for as it stands.
+    above, tied: items that beat or equal it. item: the one relevant item, None where there is none or several. A
+    column a metric: the values that were averaged. place: (N,) the query's position in the input, None for as it stands.
     """
     asking, asked = views.side("queries"), views.side("items")
     assert asking is not None and asked is not None
@@ -37,10 +47,15 @@ def queries(run: Run, views: Views, ranking: Ranking, blocks: Blocks | None, pla
         columns["above"][blocks.rows] = blocks.first_above
         columns["tied"][blocks.rows] = blocks.first_size - 1
         columns["relevant"][blocks.rows] = blocks.relevant
-    columns["top"] = np.empty(n, dtype=object)
     names = np.array(asked.ids, dtype=object)
     if blocks is not None:
         columns |= diagnosis.of_queries(ranking, names)
+    columns["item"] = _single(ranking, names, n)
+    for name, metric in measured.items():
+        columns[name] = np.full(n, np.nan)
+        if blocks is not None:
+            columns[name][blocks.rows] = metric.per_query
+    columns["top"] = np.empty(n, dtype=object)
     for row in range(n):
         columns["top"][row] = [] if ranking.top is None else names[ranking.top[row]].tolist()
     return _in_input_order(columns, place)
@@ -68,6 +83,15 @@ def items(
     columns["bias"] = np.full(m, np.nan) if bias is None else bias
     columns |= diagnosis.of_items(ranking, masses, views.problem.relevance is not None)
     return _in_input_order(columns, place)
+
+
+def _single(ranking: Ranking, names: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
+    """(N,) the name of the item that a query wants, None unless it wants exactly one."""
+    found = np.full(count, None, dtype=object)
+    times = np.bincount(ranking.query, minlength=count)
+    once = times[ranking.query] == 1
+    found[ranking.query[once]] = names[ranking.item[once]]
+    return found
 
 
 def _keys(run: Run, count: int) -> Columns:

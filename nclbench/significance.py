@@ -32,7 +32,7 @@ def intervals(
     """
     if cluster is not None and len(np.unique(cluster)) == len(values):
         cluster = None
-    values, owner = _in_order(values, cluster)
+    values, owner = in_order(values, cluster)
     clusters = int(owner[-1]) + 1
     sizes = np.bincount(owner).astype(float)
     sums = np.stack([np.bincount(owner, weights=column) for column in values.T], 1)
@@ -79,8 +79,10 @@ def _draw(clusters: int, seed: int) -> Iterator[npt.NDArray[np.integer[Any]]]:
         yield times.astype(np.min_scalar_type(int(times.max())))
 
 
-def _in_order(values: Array, cluster: Integers | None) -> tuple[Array, Integers]:
-    """The queries sorted by what they hold, cluster by cluster, so that draws do not depend on their order."""
+def in_order(values: Array, cluster: Integers | None) -> tuple[Array, Integers]:
+    """The queries sorted by what they hold, cluster by cluster, and the number of the cluster of each: draws then do not
+    depend on the order of the queries. values: (Q, K); cluster: (Q,), None for every query on its own.
+    """
     if cluster is None:
         order = np.lexsort(values.T)
         return values[order], np.arange(len(values))

@@ -29,7 +29,7 @@ FLOORS = {
     "5c": "representation",
     "6": "metrics/ protocols significance stamps diagnostics/",
     "6b": "diagnosis",
-    "6c": "instances",
+    "6c": "instances comparison/",
     "7": "evaluation deploy",
     "8": "report/ sources/ sinks/",
     "8b": "sweep/ bench/ audit/",

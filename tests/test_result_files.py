@@ -19,7 +19,8 @@ from pyarrow import parquet
 from nclbench.errors import InputError, MissingError
 from nclbench.results import Applied, Convergence, Results, Run, Value
 from nclbench.sinks import results as sink
-from nclbench.sinks.results import KEYS, LOCK, read_json, write_folder, write_json
+from nclbench.sinks.columns import KEYS
+from nclbench.sinks.results import LOCK, read_json, write_folder, write_json
 
 FILES = ["results.json", "queries.parquet", "items.parquet", "table.md", "table.tex"]
 
@@ -98,7 +99,7 @@ def test_a_failure_leaves_the_old_files(tmp_path: Path, failing: int, monkeypatc
             raise OSError(28, "No space left on device")
         return 0
 
-    monkeypatch.setattr(sink, "_parquet", full)
+    monkeypatch.setattr(sink, "write_parquet", full)
     monkeypatch.setattr(Path, "write_bytes", lambda path, data: full() or real(path, data))
     with pytest.raises(MissingError, match=rf"{FILES[failing]}: could not be written \(No space left"):
         write_folder(results(2.0), tmp_path, texts(2.0))

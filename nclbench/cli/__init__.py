@@ -10,6 +10,7 @@ import typer
 from nclbench import __version__
 from nclbench.cli import processes, streams
 from nclbench.cli.bench import bench
+from nclbench.cli.compare import compare
 from nclbench.cli.convert import convert
 from nclbench.cli.datasets import app as datasets
 from nclbench.cli.demo import demo
@@ -59,6 +60,7 @@ app.command("sweep", context_settings=SETTINGS)(sweep)
 app.command("inspect", context_settings=SETTINGS)(inspect)
 app.command("convert", context_settings=SETTINGS)(convert)
 app.command("bench", context_settings=SETTINGS)(bench)
+app.command("compare", context_settings=SETTINGS)(compare)
 app.command("table", context_settings=SETTINGS)(table)
 app.command("list", context_settings=SETTINGS)(names)
 app.add_typer(datasets, name="datasets")

@@ -101,7 +101,7 @@ Scorer = Annotated[str | None, _option("--scorer", metavar="SPEC", help="cosine 
 NoReference = Annotated[bool, _option("--no-reference", help="Leave the raw row out.")]
 _STRICT = "An operator that cannot be applied or does not converge, or a doubtful logit_scale, is an error."
 Strict = Annotated[bool, _option("--strict", help=_STRICT)]
-Format = Annotated[str | None, _output("--format", "-f", metavar="NAME", help="table, json, csv, md or latex.")]
+Format = Annotated[str | None, _output("--format", "-f", metavar="NAME", help="table, json, csv, md, html or latex.")]
 Json = Annotated[bool, _output("--json", help="Short for -f json.")]
 Output = Annotated[str | None, _output("--output", "-o", metavar="FILE", help="A file; .json saves results.")]
 OutDir = Annotated[str | None, _output("--out-dir", metavar="DIR", help="Save results, rows and tables.")]

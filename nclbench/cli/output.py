@@ -11,8 +11,8 @@ from nclbench.errors import UsageError, nearest
 from nclbench.files import is_stream, printable, write_text
 from nclbench.results import Results
 
-FORMATS = ("table", "json", "csv", "md", "latex")
-_SUFFIXES = {".json": "json", ".csv": "csv", ".md": "md", ".tex": "latex", ".txt": "table"}
+FORMATS = ("table", "json", "csv", "md", "html", "latex")
+_SUFFIXES = {".json": "json", ".csv": "csv", ".md": "md", ".html": "html", ".tex": "latex", ".txt": "table"}
 
 
 def choose_format(format: str | None, json: bool = False, output: str | None = None) -> str:

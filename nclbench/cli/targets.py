@@ -1,6 +1,6 @@
 """Which files a command will write. They are checked before the work, and are never what the command reads."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from nclbench.cli import config as configuration
@@ -40,6 +40,15 @@ def check(
         if any(file.resolve() == other.resolve() and not is_stream(file) for other in files[:number]):
             raise UsageError(f"{printable(file)}: -o and --out-dir would both write it; choose another name")
     check_read(files, inputs, mapping, config, specs)
+
+
+def apart(targets: Mapping[str, str | None]) -> None:
+    """Refuses two options that would write one file."""
+    given = [(option, Path(name).resolve()) for option, name in targets.items() if name and not is_stream(Path(name))]
+    for at, (option, file) in enumerate(given):
+        for other, same in given[:at]:
+            if file == same:
+                raise UsageError(f"{printable(file)}: {other} and {option} would both write it; choose another name")
 
 
 def named(option: str, name: str | None) -> None:

@@ -64,7 +64,8 @@ def show(table: Table, console: Console) -> None:
         console.print(Text(table.caption))
     for group in table.groups:
         console.print()
-        console.print(Text(group.title, style="bold cyan"))
+        if group.title:
+            console.print(Text(group.title, style="bold cyan"))
         least = sum(min(width, _NARROWEST) + _GAP for width in labels)
         for number, columns in enumerate(_chunks(figures, console.width - least)):
             if number:
@@ -82,18 +83,22 @@ def _grid(table: Table, group: Group, labels: Sequence[int], figures: dict[int, 
     for head, width in zip(table.heads, labels, strict=True):
         grid.add_column(Text(head), width=width, overflow="fold")
     for at, width in figures.items():
-        grid.add_column(Text(table.metrics[at]), width=width, justify="right", no_wrap=True)
+        grid.add_column(Text(_head(table, at)), width=width, justify="right", no_wrap=True)
     for block in group.blocks:
         for row in block:
-            texts = [_label(row, name, width) for name, width in zip(table.labels, labels, strict=True)]
+            texts = [_label(table, row, name, width) for name, width in zip(table.labels, labels, strict=True)]
             grid.add_row(*texts, *(_figure(row.cells[at], styled) for at in figures))
         grid.add_section()
     return grid
 
 
-def _label(row: Row, name: str, width: int) -> Text:
+def _head(table: Table, at: int) -> str:
+    return f"{table.over[at]} {table.metrics[at]}".strip() if table.over else table.metrics[at]
+
+
+def _label(table: Table, row: Row, name: str, width: int) -> Text:
     """A label, broken behind punctuation where it does not fit, with its signs."""
-    signs = _signs(row, name)
+    signs = _signs(table, row, name)
     lines = [""]
     for part in _BREAKS.findall(getattr(row, name) + signs):
         if lines[-1] and cell_len(lines[-1]) + cell_len(part.rstrip()) > width:
@@ -106,8 +111,8 @@ def _label(row: Row, name: str, width: int) -> Text:
     return text
 
 
-def _signs(row: Row, name: str) -> str:
-    return "".join(f" {_sign(sign)}" for sign in row.signs) if name == "spec" else ""
+def _signs(table: Table, row: Row, name: str) -> str:
+    return "".join(f" {_sign(sign)}" for sign in row.signs) if name == table.signed else ""
 
 
 def _sign(sign: str) -> str:
@@ -117,20 +122,24 @@ def _sign(sign: str) -> str:
 def _figure(cell: Cell, styled: bool) -> Text:
     if cell.value is None:
         return Text(cell.text, style="dim")
-    return Text(cell.text, style=_STYLES[cell.mark]) if styled else Text(_PLAIN[cell.mark].format(cell.text))
+    text = Text(cell.text, style=_STYLES[cell.mark]) if styled else Text(_PLAIN[cell.mark].format(cell.text))
+    signs = [(f" {_sign(sign)}", "cyan") for sign in cell.signs]
+    for extra in cell.extras:
+        signs += [(f" {extra.text}", "dim"), *((f" {_sign(sign)}", "cyan") for sign in extra.signs)]
+    return Text.assemble(text, *signs)
 
 
 def _label_widths(table: Table, most: int) -> list[int]:
     return [
-        min(most, max(cell_len(head), *(cell_len(getattr(row, name) + _signs(row, name)) for row in table.rows), 1))
+        min(most, max(cell_len(head), *(cell_len(getattr(row, name) + _signs(table, row, name)) for row in table.rows), 1))
         for name, head in zip(table.labels, table.heads, strict=True)
     ]
 
 
 def _figure_widths(table: Table, styled: bool) -> list[int]:
     return [
-        max(cell_len(head), *(cell_len(_figure(row.cells[at], styled).plain) for row in table.rows), 1)
-        for at, head in enumerate(table.metrics)
+        max(cell_len(_head(table, at)), *(cell_len(_figure(row.cells[at], styled).plain) for row in table.rows), 1)
+        for at in range(len(table.metrics))
     ]
 
 
@@ -160,7 +169,7 @@ def _show_notes(table: Table, console: Console, styled: bool) -> None:
         best, second = (("best", "bold"), ("second best", "underline")) if styled else ("*best*", "_second best_")
         console.print(Text.assemble(best, " and ", second, f" {table.legend}"))
     for note in table.notes:
-        sign = f"{_sign(note.sign)} "
+        sign = f"{_sign(note.sign)} " if note.sign else ""
         lines = textwrap.wrap(
             note.text, console.width, initial_indent=sign, subsequent_indent=" " * len(sign), break_on_hyphens=False
         )

@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from nclbench.errors import UsageError, nearest
 from nclbench.results import Results
 
-DIALECTS = {"md": "markdown", "csv": "csv", "latex": "latex"}
+if TYPE_CHECKING:
+    from nclbench.report.cells import Table
+
+DIALECTS = {"md": "markdown", "csv": "csv", "html": "html", "latex": "latex"}
 FORMATS = (*DIALECTS, "json")
 
 
@@ -22,5 +26,9 @@ def render(
         return json.render(results)
     from nclbench.report.table import build
 
-    table = build(results, metrics=metrics, decimals=decimals)
+    return dialect(build(results, metrics=metrics, decimals=decimals), format)
+
+
+def dialect(table: "Table", format: str) -> str:
+    """A table as text in one of `DIALECTS`."""
     return str(import_module(f"{__name__}.{DIALECTS[format]}").render(table))

@@ -4,7 +4,9 @@ Rows stand in groups (a direction and protocol each) and groups in blocks. Only 
 and second best: one dataset and one standing, so that a transductive or oracle row is never set against the others.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 Mark = Literal["", "best", "second"]
@@ -19,13 +21,28 @@ STANDINGS = {
 
 
 @dataclass(frozen=True)
+class Extra:
+    """What stands beside a figure in small print: a difference or an interval. values: unrounded, by name."""
+
+    text: str
+    values: Mapping[str, float | str]
+    signs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Cell:
-    """One figure. value: unrounded, None where there is none; mark: its place among the rows of its block."""
+    """One figure. value: unrounded, None where there is none; mark: its place among the rows of its block.
+
+    signs: what stands behind the figure, each explained in a note; standing: that of its run, where a row has several.
+    """
 
     text: str
     value: float | None = None
     unit: str = ""
     mark: Mark = ""
+    signs: tuple[str, ...] = ()
+    standing: str = ""
+    extras: tuple[Extra, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,6 +67,8 @@ class Row:
     signature: str
     cells: tuple[Cell, ...]
     signs: tuple[str, ...] = ()
+    metric: str = ""
+    against: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,7 +90,10 @@ class Note:
 
 @dataclass(frozen=True)
 class Table:
-    """labels: the fields of `Row` shown as columns; legend: how best and second best were chosen, if any is marked."""
+    """labels: the fields of `Row` shown as columns; legend: how best and second best were chosen, if any is marked.
+
+    over: a title over each metric, equal neighbours sharing it; empty where there is none.
+    """
 
     caption: str
     labels: tuple[str, ...]
@@ -80,6 +102,17 @@ class Table:
     notes: tuple[Note, ...]
     legend: str
     signatures: tuple[str, ...]
+    over: tuple[str, ...] = ()
+
+    @property
+    def signed(self) -> str:
+        """The label that carries the signs of a row."""
+        return "spec" if "spec" in self.labels else self.labels[-1]
+
+    @property
+    def spans(self) -> list[tuple[str, int]]:
+        """Titles over the metrics and how many columns each has; empty where there are none."""
+        return [(title, len(list(columns))) for title, columns in groupby(self.over)]
 
     @property
     def heads(self) -> tuple[str, ...]:

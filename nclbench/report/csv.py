@@ -4,19 +4,36 @@ import csv
 import io
 
 from nclbench.files import spreadsheet as guard
-from nclbench.report.cells import Table
+from nclbench.report.cells import Cell, Table
 
 KEYS = ("dataset", "split", "model", "scorer", "direction", "protocol", "spec", "fitted_on", "standing")
 TAIL = ("unavailable", "remark", "signature")
 
 
 def render(table: Table) -> str:
-    """A header and a line a row. Missing figures are empty cells."""
+    """A header and a line a row. Missing figures are empty cells; what stands beside a figure has columns of its own."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([*KEYS, *map(guard, table.metrics), *TAIL])
+    keys = (*table.labels, "standing") if table.over else KEYS
+    over = [f"{title}." for title in table.over] or [""] * len(table.metrics)
+    names = [f"{title}{metric}" for title, metric in zip(over, table.metrics, strict=True)]
+    extras = [list(dict.fromkeys(name for row in table.rows for name in _beside(row.cells[at]))) for at in range(len(names))]
+    heads = [[name, *(f"{name} {extra}" for extra in more)] for name, more in zip(names, extras, strict=True)]
+    writer.writerow([*keys, *(guard(head) for several in heads for head in several), *TAIL])
     for row in table.rows:
-        figures = ["" if cell.value is None else repr(cell.value) for cell in row.cells]
-        texts = [[guard(getattr(row, name)) for name in names] for names in (KEYS, TAIL)]
+        figures = [
+            _plain(value)
+            for cell, more in zip(row.cells, extras, strict=True)
+            for value in (cell.value, *(_beside(cell).get(name) for name in more))
+        ]
+        texts = [[guard(getattr(row, name)) for name in fields] for fields in (keys, TAIL)]
         writer.writerow([*texts[0], *figures, *texts[1]])
     return stream.getvalue()
+
+
+def _beside(cell: Cell) -> dict[str, float | str]:
+    return {name: value for extra in cell.extras for name, value in extra.values.items()}
+
+
+def _plain(value: float | str | None) -> str:
+    return "" if value is None else value if isinstance(value, str) else repr(value)

@@ -11,7 +11,12 @@ def render(results: Results | Sequence[Results]) -> str:
     """One object in the schema of `results.json`; several results are joined."""
     data = (results if isinstance(results, Results) else Results.joined(results)).to_json()
     text = json.dumps(data, allow_nan=False, ensure_ascii=False, indent=1, default=_plain)
-    return "".join(c if c.isprintable() or c == "\n" else _escaped(c) for c in text) + "\n"
+    return safe(text) + "\n"
+
+
+def safe(text: str) -> str:
+    """JSON whose control and direction characters are escaped, so that a terminal cannot act on them."""
+    return "".join(c if c.isprintable() or c == "\n" else _escaped(c) for c in text)
 
 
 def _escaped(character: str) -> str:

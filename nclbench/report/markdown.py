@@ -16,17 +16,19 @@ def escape(text: str) -> str:
 
 def render(table: Table) -> str:
     """One pipe table a group, then notes, then the signatures."""
-    heads = [escape(head) for head in (*table.heads, *table.metrics)]
+    over = table.over or ("",) * len(table.metrics)
+    metrics = [f"{title} {metric}".strip() for title, metric in zip(over, table.metrics, strict=True)]
+    heads = [escape(head) for head in (*table.heads, *metrics)]
     bodies = [[_cells(table, row) for block in group.blocks for row in block] for group in table.groups]
     widths = [max(map(len, column)) for column in zip(heads, *(row for body in bodies for row in body), strict=True)]
     right = [False] * len(table.labels) + [True] * len(table.metrics)
     ruler = [f"{'-' * (width - is_right)}{':' * is_right}" for width, is_right in zip(widths, right, strict=True)]
     parts = [escape(table.caption)] if table.caption else []
     for group, body in zip(table.groups, bodies, strict=True):
-        parts.append(f"**{escape(group.title)}**")
+        parts += [f"**{escape(group.title)}**"] if group.title else []
         parts.append("\n".join(_line(cells, widths, right) for cells in (heads, ruler, *body)))
     notes = [f"- **best** and <u>second best</u> {table.legend}"] if table.legend else []
-    notes += [f"- {_sign(note.sign)} {escape(note.text)}" for note in table.notes]
+    notes += [" ".join(filter(None, ["-", _sign(note.sign), escape(note.text)])) for note in table.notes]
     if notes:
         parts.append("\n".join(notes))
     if table.signatures:
@@ -37,17 +39,20 @@ def render(table: Table) -> str:
 
 def _cells(table: Table, row: Row) -> list[str]:
     labels = [escape(getattr(row, name)) for name in table.labels]
-    at = table.labels.index("spec")
-    labels[at] = " ".join([labels[at], *map(_sign, row.signs)])
+    if row.signs:
+        at = table.labels.index(table.signed)
+        labels[at] = " ".join([labels[at], *map(_sign, row.signs)])
     return [*labels, *map(_figure, row.cells)]
 
 
 def _figure(cell: Cell) -> str:
-    return {"best": f"**{cell.text}**", "second": f"<u>{cell.text}</u>"}.get(cell.mark, cell.text)
+    figure = {"best": f"**{cell.text}**", "second": f"<u>{cell.text}</u>"}.get(cell.mark, escape(cell.text))
+    extras = (" ".join([escape(extra.text), *map(_sign, extra.signs)]) for extra in cell.extras)
+    return " ".join([figure, *map(_sign, cell.signs), *extras])
 
 
 def _sign(sign: str) -> str:
-    return f"({sign})" if sign.isdigit() else sign
+    return f"({sign})" if sign.isdigit() else escape(sign)
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:

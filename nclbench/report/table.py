@@ -1,12 +1,13 @@
 """From results to the comparison table: which columns, which blocks, which marks, and what the notes must say."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from nclbench.errors import UsageError, nearest
 from nclbench.files import printable
-from nclbench.report.cells import STANDINGS, Cell, Group, Mark, Note, Row, Table
+from nclbench.report.cells import STANDINGS, Cell, Extra, Group, Mark, Note, Row, Table
+from nclbench.report.standing import standing, standings_of
 from nclbench.results import Results, Run, Value
 
 __all__ = ["DEFAULT_METRICS", "Table", "build"]
@@ -20,30 +21,41 @@ _ORDER = ("t2v", "v2t", "v2t-videos")
 _IDENTITY = ("dataset", "split", "model", "scorer")
 
 
-def build(results: Results | Sequence[Results], *, metrics: Sequence[str] | None = None, decimals: int = 1) -> Table:
+Beside = Callable[[Run, str], tuple[Extra, ...]]
+
+
+def build(
+    results: Results | Sequence[Results],
+    *,
+    metrics: Sequence[str] | None = None,
+    decimals: int = 1,
+    beside: Beside | None = None,
+    notes: Sequence[Note] = (),
+) -> Table:
     """The table of all runs. metrics: columns by name; by default `DEFAULT_METRICS` as far as the runs have them.
 
-    decimals: of percent and ranks; fractions get two more.
+    decimals: of percent and ranks; fractions get two more. beside: what stands beside a metric of a run, explained by
+    `notes`.
     """
     runs = [run for part in ((results,) if isinstance(results, Results) else results) for run in part.runs]
-    names = _columns(runs, metrics)
+    names = columns(runs, metrics)
     grouped: dict[tuple[str, str], dict[tuple[str, str, str], list[Row]]] = {}
     for run in runs:
-        row = _row(run, names, decimals)
+        row = row_of(run, names, decimals, beside)
         blocks = grouped.setdefault((run.selector, run.protocol), {})
         blocks.setdefault((run.dataset, run.split, row.standing), []).append(row)
     numbers: dict[str, int] = {}
     groups = tuple(
         Group(
             selector=printable(selector),
-            title=_title(selector, protocol, any(name == "videos" for _, name in grouped)),
-            blocks=tuple(_signed(_marked(rows), numbers) for rows in _ordered(grouped[selector, protocol])),
+            title=title(selector, protocol, any(name == "videos" for _, name in grouped)),
+            blocks=tuple(signed(_marked(rows), numbers) for rows in _ordered(grouped[selector, protocol])),
         )
         for selector, protocol in sorted(grouped, key=lambda key: _place(key[0]))
     )
     rows = [row for group in groups for block in group.blocks for row in block]
     identity = {name: list(dict.fromkeys(getattr(row, name) for row in rows)) for name in _IDENTITY}
-    standings = {name for row in rows for name in _standings(row)}
+    stands = {name for row in rows for name in standings_of(row.standing, row.transductive)}
     said = [f"{name} {found[0]}" for name, found in identity.items() if len(found) == 1 and found[0]]
     said += [f"ties {rule}" for rule in dict.fromkeys(str(run.options.get("ties", "expected")) for run in runs)]
     return Table(
@@ -52,10 +64,11 @@ def build(results: Results | Sequence[Results], *, metrics: Sequence[str] | None
         metrics=tuple(printable(name) for name in names),
         groups=groups,
         notes=(
-            *(Note(*STANDINGS[name]) for name in STANDINGS if name in standings and STANDINGS[name][0]),
+            *(Note(*STANDINGS[name]) for name in STANDINGS if name in stands and STANDINGS[name][0]),
             *(Note(str(number), text) for text, number in numbers.items()),
+            *notes,
         ),
-        legend=_legend(rows),
+        legend=legend(rows),
         signatures=tuple(dict.fromkeys(row.signature for row in rows)),
     )
 
@@ -65,7 +78,7 @@ def _tells(name: str, rows: Sequence[Row]) -> bool:
     return name != "scorer" or len({(row.model, row.scorer) for row in rows}) > len({row.model for row in rows})
 
 
-def _columns(runs: Sequence[Run], wanted: Sequence[str] | None) -> list[str]:
+def columns(runs: Sequence[Run], wanted: Sequence[str] | None) -> list[str]:
     """Which metrics are shown; without labels there are only diagnostics. One that no run has is a UsageError."""
     metrics = list(dict.fromkeys(name for run in runs for name in run.metrics))
     known = list(dict.fromkeys([*metrics, *(name for run in runs for name in _figures(run))]))
@@ -97,13 +110,9 @@ def _figures(run: Run) -> dict[str, Value]:
     return {**single, **run.metrics}
 
 
-def _row(run: Run, metrics: Sequence[str], decimals: int) -> Row:
+def row_of(run: Run, metrics: Sequence[str], decimals: int = 1, beside: Beside | None = None) -> Row:
+    """One run as a row, without marks and signs."""
     operator = run.operator
-    standing = "transductive" if operator.transductive else "inductive"
-    if run.oracle:
-        standing = "oracle"
-    elif any(part.startswith("test-folds") for part in operator.fitted_on.split("+")):
-        standing = "folds"
     figures = _figures(run)
     nothing = "–" if operator.unavailable is None else "n/a"
     return Row(
@@ -115,22 +124,25 @@ def _row(run: Run, metrics: Sequence[str], decimals: int) -> Row:
         protocol=printable(run.protocol),
         spec=printable(operator.spec),
         fitted_on=printable(operator.seen),
-        standing=standing,
+        standing=standing(run),
         transductive=operator.transductive,
         unavailable=printable(operator.unavailable or ""),
         remark=printable("; ".join(_remarks(run, metrics, decimals))),
         signature=printable(run.signature),
-        cells=tuple(_cell(figures.get(name), nothing, decimals) for name in metrics),
+        cells=tuple(
+            _cell(figures.get(name), nothing, decimals, () if beside is None else beside(run, name)) for name in metrics
+        ),
     )
 
 
-def _cell(metric: Value | None, nothing: str, decimals: int) -> Cell:
+def _cell(metric: Value | None, nothing: str, decimals: int, extras: tuple[Extra, ...] = ()) -> Cell:
     if metric is None or not math.isfinite(metric.value):
         return Cell(nothing)
-    return Cell(_shown(metric.value, metric.unit, decimals), float(metric.value), printable(metric.unit))
+    return Cell(shown(metric.value, metric.unit, decimals), float(metric.value), printable(metric.unit), extras=extras)
 
 
-def _shown(value: float, unit: str, decimals: int) -> str:
+def shown(value: float, unit: str, decimals: int = 1) -> str:
+    """`48.0`, or `0.512` of a fraction."""
     return f"{value:.{_places(unit, decimals)}f}"
 
 
@@ -156,16 +168,16 @@ def _remarks(run: Run, metrics: Sequence[str], decimals: int) -> Iterable[str]:
             continue
         low, high = sorted((metric.optimistic, metric.pessimistic))
         if high - low > 10 ** -_places(metric.unit, min(decimals, 1)) + 1e-9:
-            shown = (_shown(bound, metric.unit, decimals) for bound in (low, high))
-            open_ones.append(f"{name} between {' and '.join(shown)}")
+            ends = (shown(bound, metric.unit, decimals) for bound in (low, high))
+            open_ones.append(f"{name} between {' and '.join(ends)}")
     if open_ones:
         yield f"{', '.join(open_ones)} over tie orders"
         if "queries" in run.ties:
             yield f"{run.ties['queries']} tied quer{'y' if run.ties['queries'] == 1 else 'ies'}"
 
 
-def _title(selector: str, protocol: str, two: bool) -> str:
-    """two: v2t stands under both of its protocols, so that each must say which it is."""
+def title(selector: str, protocol: str, two: bool) -> str:
+    """What stands over the rows of a direction. two: v2t stands under both protocols, so that each must say which it is."""
     if protocol == "captions" and not two:
         return printable(selector)
     spelled = _PROTOCOLS.get((selector, protocol), "" if selector in _ORDER else protocol)
@@ -187,38 +199,38 @@ def _marked(rows: list[Row]) -> list[Row]:
 
     Ranks are better when lower, percent when higher; of a fraction (a diagnostic) nobody can say.
     """
-    columns = [list(cells) for cells in zip(*(row.cells for row in rows), strict=True)]
-    for cells in columns:
-        values = {cell.value for cell in cells if cell.value is not None}
-        units = {cell.unit for cell in cells if cell.value is not None}
-        if sum(cell.value is not None for cell in cells) < 2 or "fraction" in units:
-            continue
-        lower_is_better = "rank" in units
-        best, second = [*sorted(values, reverse=not lower_is_better), None][:2]
-        marks: dict[float | None, Mark] = {best: "best", second: "second", None: ""}
-        cells[:] = [replace(cell, mark=marks.get(cell.value, "")) for cell in cells]
-    return [replace(row, cells=tuple(cells[at] for cells in columns)) for at, row in enumerate(rows)]
+    found = [ranked(cells) for cells in zip(*(row.cells for row in rows), strict=True)]
+    return [replace(row, cells=tuple(cells[at] for cells in found)) for at, row in enumerate(rows)]
 
 
-def _standings(row: Row) -> tuple[str, ...]:
-    """What a row stands as, and that it saw the test queries where something weightier is said of it."""
-    return (row.standing, "transductive") if row.transductive and row.standing != "transductive" else (row.standing,)
+def ranked(cells: Sequence[Cell]) -> list[Cell]:
+    """Cells that compete, with the marks that they get."""
+    values = {cell.value for cell in cells if cell.value is not None}
+    units = {cell.unit for cell in cells if cell.value is not None}
+    if sum(cell.value is not None for cell in cells) < 2 or "fraction" in units:
+        return list(cells)
+    lower_is_better = "rank" in units
+    best, second = [*sorted(values, reverse=not lower_is_better), None][:2]
+    marks: dict[float | None, Mark] = {best: "best", second: "second", None: ""}
+    return [replace(cell, mark=marks.get(cell.value, "")) for cell in cells]
 
 
-def _signed(rows: list[Row], numbers: dict[str, int]) -> tuple[Row, ...]:
-    """Signs behind each operator: that of its standing, and the number of its remark (equal remarks share one)."""
+def signed(rows: list[Row], numbers: dict[str, int]) -> tuple[Row, ...]:
+    """Signs behind each operator: that of its standing, unless its figures have their own, and the number of its remark
+    (equal remarks share one).
+    """
     signed = []
     for row in rows:
-        signs = [STANDINGS[name][0] for name in _standings(row) if STANDINGS[name][0]]
+        names = () if any(cell.signs for cell in row.cells) else standings_of(row.standing, row.transductive)
+        signs = [STANDINGS[name][0] for name in names if STANDINGS[name][0]]
         if row.remark:
             signs.append(str(numbers.setdefault(row.remark, len(numbers) + 1)))
         signed.append(replace(row, signs=tuple(signs)))
     return tuple(signed)
 
 
-def _legend(rows: Sequence[Row]) -> str:
-    marked = [row.standing for row in rows if any(cell.mark for cell in row.cells)]
-    if not marked:
+def legend(rows: Sequence[Row]) -> str:
+    if not any(cell.mark for row in rows for cell in row.cells):
         return ""
     apart = [STANDINGS[name][0] for name in STANDINGS if name in {row.standing for row in rows}]
     among = f", {' and '.join(sign for sign in apart if sign)} rows apart" if any(apart) else ""

@@ -1,0 +1,28 @@
+"""Saved results as arguments of a command, with the rows beside them where they are needed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nclbench.comparison import Saved
+
+
+def read(paths: Sequence[str], *, rows: bool, lists: bool = False) -> "list[Saved]":
+    """Each file once. rows: of queries and items too; lists: with the best items of each query."""
+    from dataclasses import replace
+
+    from nclbench.comparison import Saved
+    from nclbench.sinks import rows as tables
+    from nclbench.sinks.columns import KEYS
+    from nclbench.sinks.results import read_json
+
+    found = []
+    for path in dict.fromkeys(paths):
+        results = read_json(Path(path))
+        if rows:
+            queries, items = tables.beside(Path(path))
+            without = () if lists else ("top",)
+            results = replace(results, queries=tables.read(queries, without=without), items=tables.read(items, KEYS))
+        found.append(Saved(path, results))
+    return found
