@@ -14,7 +14,7 @@ import nclbench
 HOUSE = Path(nclbench.__file__).parent
 FLOORS = {
     "0": "errors wide threads processes",
-    "1": "plan registry files grids",
+    "1": "plan registry files grids tokens",
     "2": "problem results temperature maps looks groups",
     "2b": "fusion folds leaks interfaces",
     "3": "bases similarity reducers counting scorers/",
