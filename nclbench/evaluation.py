@@ -9,7 +9,7 @@ from dataclasses import asdict
 import numpy as np
 
 from nclbench import __version__, instances
-from nclbench.errors import UsageError, nearest
+from nclbench.errors import ConvergenceError, UsageError, nearest
 from nclbench.fitting import Row, bases_of, fit_row
 from nclbench.metrics import Named, check_ties, measure, parse
 from nclbench.metrics.blocks import Blocks
@@ -68,7 +68,7 @@ def evaluate(
     rows = [
         fit_row(spec, operator, at, reverse, strict, folds)
         for reverse in directions
-        for spec, operator, at in _chosen(normalize, reference, bases[reverse])
+        for spec, operator, at in _chosen(normalize, reference, bases[reverse], strict)
     ]
     fitted_at = time.perf_counter()
     top = TOP if details or problem.relevance is None else 0
@@ -126,14 +126,17 @@ def _directions(problem: Problem, direction: str) -> tuple[list[bool], list[str]
 
 
 def _chosen(
-    normalize: str | Operator | Sequence[str | Operator], reference: bool, bases: Bases
+    normalize: str | Operator | Sequence[str | Operator], reference: bool, bases: Bases, strict: bool
 ) -> Iterator[tuple[str, Operator, Bases]]:
     """The rows of a direction: canonical spec, operator, and the bases of the row's scorer. Equal ones once."""
     given = normalize if isinstance(normalize, Sequence) and not isinstance(normalize, str) else [normalize]
     specs = [spec if isinstance(spec, str) else show(spec) for spec in given]
     chains = dict.fromkeys(parse_chain(spec) for spec in (["none", *specs] if reference else specs))
     for scorer, operator in chains:
-        yield chain_name(scorer, operator), operator, bases if scorer is None else bases.scored(show(scorer))
+        at = bases if scorer is None else bases.scored(show(scorer))
+        if strict and at.degenerate:
+            raise ConvergenceError(f"{at.notes[0]}; add tokens, or evaluate cosine")
+        yield chain_name(scorer, operator), operator, at
 
 
 def _names(metrics: Sequence[str] | None, ties: str) -> list[Named]:
@@ -201,6 +204,7 @@ def _run(
         diagnostics=overlap,
         convergence=row.convergence,
         oracle=applied.spec in oracle,
+        degenerate=views.bases.degenerate,
         options={"ties": ties, "tie_tolerance": row.first.seen.tolerance, "interval": "bootstrap, 95 %"},
     )
 
@@ -229,6 +233,7 @@ def _notes(problem: Problem, bases: Bases, rows: Sequence[Row], protocol: str) -
     used = [Used.of(row.first) for row in rows if row.available]
     return [
         *(f"{', '.join(directions)} {spec}: {text}" for (spec, text), directions in said.items()),
+        *(note for row in rows for note in row.first.views.bases.notes),
         *([protocol] if protocol and any(row.reverse for row in rows) else []),
         *cautions(problem, used, bases.base("queries", "items").largest),
     ]

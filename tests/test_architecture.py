@@ -16,7 +16,7 @@ FLOORS = {
     "0": "errors wide threads processes",
     "1": "plan registry files grids tokens",
     "2": "problem results temperature maps looks groups",
-    "2b": "fusion folds leaks interfaces",
+    "2b": "fusion folds leaks interfaces ragged",
     "3": "bases similarity reducers counting scorers/",
     "3a": "leaders compounds",
     "3b": "kernel anderson pairs",
