@@ -11,11 +11,15 @@ from nclbench.compounds import Chosen, Part, Weighted
 from nclbench.errors import InputError, NotAvailable, UsageError
 from nclbench.folds import DRAWN_FROM, named_bank, shares
 from nclbench.interfaces import Base
+from nclbench.kept import Kept
 from nclbench.plan import Plan
 from nclbench.problem import Embeddings, Integers, Problem
 from nclbench.ragged import Ragged
 from nclbench.scorers.interaction import Interaction
 from nclbench.scorers.sided import Sided
+
+# beyond so many scores kernels are made of float32 tiles, which must not depend on what was kept before
+_KEPT = 1 << 22
 
 
 @dataclass(eq=False)
@@ -94,7 +98,9 @@ X    """
             return self._weighted(rows, columns)
         if not self.problem.has(rows, columns):
             raise InputError(f"scores of {rows} against {columns} are not in the input, nor embeddings to make them")
-        return Embedded(self.prepared(rows), self.prepared(columns), self._compared(rows, columns), self.plan)
+        found = Embedded(self.prepared(rows), self.prepared(columns), self._compared(rows, columns), self.plan)
+        dear = isinstance(found.queries, Ragged) and len(found.queries) * len(found.items) <= _KEPT
+        return Kept(found) if dear and self.plan.keeps(Kept.size(found.shape)) else found
 
     def _weighted(self, rows: str, columns: str) -> Base:
         if self.gallery and rows == columns:

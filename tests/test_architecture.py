@@ -18,7 +18,7 @@ FLOORS = {
     "2": "problem results temperature maps looks groups",
     "2b": "fusion folds leaks interfaces ragged",
     "3": "bases similarity reducers counting scorers/",
-    "3a": "leaders compounds",
+    "3a": "leaders compounds kept",
     "3b": "kernel anderson pairs",
     "3b+": "potentials",
     "3c": "views",

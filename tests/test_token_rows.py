@@ -19,10 +19,12 @@ from test_sources import DATA, needs_data
 from nclbench import Results, evaluate
 from nclbench.bases import Stored
 from nclbench.errors import ConvergenceError, InputError
+from nclbench.kept import Kept
 from nclbench.operators import operators
 from nclbench.pairs import Bases
 from nclbench.plan import Plan
 from nclbench.problem import Embeddings, Problem
+from nclbench.scorers.interaction import Interaction
 from nclbench.sinks import save
 
 REAL = DATA / "msvd_multivector_minilm" / "msvd_multivector_minilm.h5"
@@ -153,6 +155,42 @@ def test_the_integers_are_the_same_however_tiles_are_made(scorer: str) -> None:
 def _weighed(side: Embeddings | None) -> Embeddings:
     assert side is not None and side.tokens is not None
     return replace(side, tokens=replace(side.tokens, weight=1.0 + side.tokens.mask.cumsum(1)))
+
+
+def test_dear_scores_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many operators there are, where they may be kept; the integers are those of a run that keeps nothing."""
+    problem = factories.with_tokens(31, 31)
+    specs = ["none", "sinkhorn:tau=0.05", "csls:k=3", "is:tau=0.1,fit=test", "gc"]
+    plain = Interaction.fine
+    made: list[int] = []
+
+    def counted(self: Interaction, queries: Any, items: Any) -> torch.Tensor:
+        made.append(len(queries) * len(items))
+        return plain(self, queries, items)
+
+    monkeypatch.setattr(Interaction, "fine", counted)
+    kept = factories.integers(problem, specs, Plan(memory=factories.KEPT))
+    assert sum(made) == 31 * 31
+    streamed = factories.integers(problem, specs, Plan(tile=(9, 8), memory=factories.STREAMED))
+    assert sum(made) > 8 * 31 * 31
+    assert factories.differences(kept, streamed) == []
+
+
+def test_kept_scores_are_those_of_the_base() -> None:
+    """Any mixture of what is kept and what is not, by slices and by chosen rows and columns."""
+    problem = factories.with_tokens()
+    kept = Bases(problem, Plan(memory=factories.KEPT)).base("queries", "items")
+    plain = Bases(problem, Plan(memory=factories.STREAMED)).base("queries", "items")
+    assert isinstance(kept, Kept) and not isinstance(plain, Kept)
+    query, item = (part.flatten() for part in torch.meshgrid(torch.arange(37), torch.arange(31), indexing="ij"))
+    exact = plain.exact(query, item)
+    rows, columns = torch.tensor([5, 0, 20]), torch.tensor([30, 2])
+    assert kept.tile(slice(0, 9), slice(0, 31)).dtype == torch.float32
+    for where in ((slice(3, 9), slice(0, 20)), (rows, slice(4, 31)), (slice(0, 37), columns), (rows, columns)):
+        assert torch.equal(kept.fine(*where), plain.fine(*where))
+        assert torch.equal(kept.exact(query, item), exact)
+    assert kept.tile(slice(3, 9), slice(0, 20)).dtype == torch.float64
+    assert 0 < int(kept.known.sum()) < kept.known.numel()
 
 
 # --------------------------------------------------------------------------------------------------- what is missing
