@@ -306,6 +306,18 @@ def test_frames_too_close_to_tell_are_decided(d: int, gap: float) -> None:
         assert np.abs(other - exact).max() > 1e-3  # the choice matters
 
 
+@pytest.mark.parametrize(("noise", "whole"), [(0.3, False), (1e-2, False), (1e-3, True), (1e-4, True), (1e-6, False)])
+def test_videos_that_hardly_move(noise: float, whole: bool) -> None:
+    """Where nearly every best frame is unsure, whole blocks are made in float64: tiles are then the scores, rounded once."""
+    draw = np.random.default_rng(5)
+    words, base = draw.normal(size=(20, 9, 64)), draw.normal(size=(18, 1, 64))
+    text, video = side(words.sum(1), words), side(None, base + noise * draw.normal(size=(18, 10, 64)))
+    exact = scores("dmae:beta=3", text, video)
+    scorer = scorers.parse("dmae:beta=3")
+    tile = scorer.tile(scorer.sets(text, True, PLAN), scorer.sets(video, False, PLAN)).numpy()
+    assert np.array_equal(tile, exact.astype(np.float32)) == whole
+
+
 @pytest.mark.parametrize("spec", ["dmae", "ti", "maxsim"])
 @pytest.mark.parametrize("frames", [12, 40, 300])
 def test_the_bound_says_something(spec: str, frames: int) -> None:

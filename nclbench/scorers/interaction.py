@@ -15,7 +15,8 @@ fixed order to which zeros at the end add nothing. Hence `fine` and `pairs` agre
 Error of float32 tiles. |s~ - s| <= e = D u / (1 - D u) |w| |f| (Higham 2002, section 3.1), plus 2^(bits - 23) |s| for the
 number of the frame, which is written into the last bits so that one maximum gives both. Maxima keep such bounds. p jumps
 where another frame is taken for the best. But the true best frame is within 2 e of the best found; where the frames that
-near do not all add the same (to within e), products of these frames are made again in float64, and p is exact. So
+near do not all add the same (to within e), products of these frames are made again in float64, and p is exact; where that
+would be too many, as in videos that hardly move, those of the whole block are. So
 |p~ - p| <= e + gain e + e, and S errs by the weighted sums of these, and of the roundings of the sums themselves.
 """
 
@@ -136,18 +137,24 @@ def _both_ways(queries: Ragged, items: Ragged, kind: torch.dtype) -> Tensor:
         frames = Frames(sets)
         # frame by frame, so that videos lie side by side and maxima over frames and over words run along memory
         right = frames.vectors(kind).transpose(0, 1).flatten(0, 1)
-        absent = None if bool(frames.there.all()) else ~frames.there.T
         for rows, words in texts:
-            (n, length), (count, m) = words.place.shape, frames.place.T.shape
-            if room.numel() < n * length * count * m:
-                room = room.new_empty(n * length * count * m)
-            product = room[: n * length * count * m].view(n * length, count * m)
-            s = torch.mm(words.vectors(kind).flatten(0, 1), right.T, out=product).view(n, length, count, m)
-            if absent is not None:
-                s.masked_fill_(absent, NONE)
-            if kind == SUMS:
+            size = words.place.numel() * frames.place.numel()
+            if room.numel() < size:
+                room = room.new_empty(size)
+            found = None
+            if kind == SCORES:
+                found = approximate(_products(words, frames, right, room), words, frames)
+            if found is None:
+                exact = right.to(SUMS)
+                s = _products(words, frames, exact, room if kind == SUMS else exact.new_empty(size))
                 found = reduced(s, words, frames, lambda table: table.T[None])
-            else:
-                found = approximate(s, words, frames)
-            out[rows[:, None], columns] = found
+            out[rows[:, None], columns] = found.to(kind)
     return out
+
+
+def _products(words: Words, frames: Frames, right: Tensor, room: Tensor) -> Tensor:
+    """(n, L, F, m) in the room given. right: (F m, D) vectors of the frames."""
+    (n, length), (m, count) = words.place.shape, frames.place.shape
+    product = room[: n * length * count * m].view(n * length, count * m)
+    s = torch.mm(words.vectors(right.dtype).flatten(0, 1), right.T, out=product).view(n, length, count, m)
+    return s if bool(frames.there.all()) else s.masked_fill_(~frames.there.T, NONE)

@@ -16,6 +16,8 @@ from nclbench.scorers.dot import tree_sum
 _NUMBERS = 1 << 19
 # the product of a frame that is not there, below all others
 NONE = -8.0
+# beyond this share of words whose best frame is unsure, all products of a block are quicker made again than some
+_UNSURE = 0.1
 # a float32 has room for so many bits of a frame's number before that is felt
 _BITS = 8
 
@@ -84,19 +86,24 @@ def _top(s: Tensor, texts: Ragged) -> Tensor:
     return whole * s[:, 0] + each * s[:, 1:].amax(1) if each else whole * s[:, 0]
 
 
-def approximate(s: Tensor, words: Words, frames: Frames) -> Tensor:
-    """As `reduced` in float32, in the place of s."""
+def approximate(s: Tensor, words: Words, frames: Frames) -> Tensor | None:
+    """As `reduced` in float32, in the place of s. None where too little is sure: then all of it should be made in float64."""
     texts = words.sets
     out = None
     if any(texts.back):
         out = (_top(s, texts) * frames.weight.T.to(SCORES)).sum(1)
     p = _attended(s, words, frames) if frames.gain is not None else s.amax(2)
+    if p is None:
+        return None
     forth = torch.bmm(words.weight[:, None].to(SCORES), p)[:, 0]
     return forth if out is None else forth + out
 
 
-def _attended(s: Tensor, words: Words, frames: Frames) -> Tensor:
-    """(n, L, F, m) float32 -> (n, L, m): the best frame of each word and what its nearest one adds. s is changed."""
+def _attended(s: Tensor, words: Words, frames: Frames) -> Tensor | None:
+    """(n, L, F, m) float32 -> (n, L, m): the best frame of each word and what its nearest one adds. s is changed.
+
+    None where for too many words no best frame is sure.
+    """
     n, length, count, m = s.shape
     assert frames.near is not None and frames.gain is not None
     bits = _bits(count)
@@ -116,8 +123,8 @@ def _attended(s: Tensor, words: Words, frames: Frames) -> Tensor:
     reach = 2.02 * _product_error(words.sets, frames.sets)
     close = s.amax(2).sub_(best) >= -reach
     text, word, video = (close & (words.weight > 0)[:, :, None]).nonzero(as_tuple=True)
-    if len(text):
-        _decide(p, s, best, first, (text, word, video), words, frames, reach)
+    if len(text) and not _decided(p, s, best, first, (text, word, video), words, frames, reach):
+        return None
     return p
 
 
@@ -127,11 +134,14 @@ def _product_error(texts: Ragged, videos: Ragged) -> float:
     return 1.02 * (growth / (1 - growth) + packed(videos))
 
 
-def _decide(
+def _decided(
     p: Tensor, s: Tensor, best: Tensor, first: Tensor, where: tuple[Tensor, Tensor, Tensor], words: Words, frames: Frames,
     reach: float,
-) -> None:  # fmt: skip
-    """Corrects p where frames are too close to say which is best, and it matters. s: without the best frames."""
+) -> bool:  # fmt: skip
+    """Corrects p where frames are too close to say which is best, and it matters; false where that is too often.
+
+    s: without the best frames.
+    """
     assert frames.near is not None and frames.gain is not None
     text, word, video = where
     near, gain = frames.near[video], frames.gain[video].to(SCORES)
@@ -143,6 +153,8 @@ def _decide(
     infinite = torch.inf
     span = torch.where(band, added, -infinite).amax(1) - torch.where(band, added, infinite).amin(1)
     unsure = (span > reach / 2.02).nonzero()[:, 0]
+    if len(unsure) > _UNSURE * p.numel():
+        return False
     step = max(1, _NUMBERS // words.sets.vectors.shape[1])
     for start in range(0, len(unsure), step):
         few = unsure[start : start + step]
@@ -158,3 +170,4 @@ def _decide(
         beside = frames.near[video_, chosen]
         there = _chosen(frames.sets.vectors, frames.place[video_, beside]).to(SUMS)
         p[text_, word_, video_] = (exact + frames.gain[video_, chosen] * (own * there).sum(1)).to(SCORES)
+    return True
