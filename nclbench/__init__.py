@@ -16,6 +16,7 @@ _HOMES = {
     "fuse": "fusion",
     "load": "sources",
     "Results": "results",
+    "Tokens": "tokens",
     "NclbenchError": "errors",
 }
 __all__ = [*_HOMES, "__version__"]
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from nclbench.problem import Relevance as Relevance
     from nclbench.results import Results as Results
     from nclbench.sources import load as load
+    from nclbench.tokens import Tokens as Tokens
 
 
 def __getattr__(name: str) -> Any:

@@ -1,5 +1,6 @@
 """Where tiles of S come from: a stored matrix, or embeddings and a scorer. Both define the score of every pair."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -11,8 +12,10 @@ from torch import Tensor
 
 from nclbench.plan import COUNTS, SCORES, SUMS, Plan
 from nclbench.problem import Floats
+from nclbench.ragged import Ragged
 
 Rows = slice | Tensor
+Prepared = Tensor | Ragged
 _PAIR_BYTES = 16 << 20
 _MANY = 1 << 16
 # scores by which lines of a matrix are first told apart
@@ -22,11 +25,11 @@ _FEW = 32
 class Scoring(Protocol):
     """What `Embedded` needs of a scorer; see `nclbench.scorers`."""
 
-    def tile(self, queries: Tensor, items: Tensor) -> Tensor: ...
-    def fine(self, queries: Tensor, items: Tensor) -> Tensor: ...
-    def pairs(self, queries: Tensor, items: Tensor) -> Tensor: ...
-    def error(self, queries: Tensor, items: Tensor) -> float: ...
-    def largest(self, queries: Tensor, items: Tensor) -> float: ...
+    def tile(self, queries: Any, items: Any) -> Tensor: ...
+    def fine(self, queries: Any, items: Any) -> Tensor: ...
+    def pairs(self, queries: Any, items: Any) -> Tensor: ...
+    def error(self, queries: Any, items: Any) -> float: ...
+    def largest(self, queries: Any, items: Any) -> float: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,10 +95,10 @@ class Stored:
 
 @dataclass(frozen=True, eq=False)
 class Embedded:
-    """Scores recomputed from prepared vectors (N, D) and (M, D), tile by tile: S is never held."""
+    """Scores recomputed from prepared vectors (N, D) and (M, D), or N and M sets, tile by tile: S is never held."""
 
-    queries: Tensor
-    items: Tensor
+    queries: Prepared
+    items: Prepared
     scorer: Scoring
     plan: Plan
     tolerance: float = 0.0
@@ -139,7 +142,7 @@ class Embedded:
         return self._pairs(query, item)
 
     def _pairs(self, query: Tensor, item: Tensor) -> Tensor:
-        step = max(1, _PAIR_BYTES // (3 * 8 * self.queries[0].numel()))
+        step = max(1, _PAIR_BYTES // (3 * 8 * self.queries[:1].numel()))
         out = torch.empty(len(query), dtype=SUMS, device=self.queries.device)
         for start in range(0, len(query), step):
             part = slice(start, start + step)
@@ -155,11 +158,17 @@ class Embedded:
         return _first_alike(self.items)
 
 
-def _first_alike(vectors: Tensor) -> Tensor:
+def _keys(vectors: Prepared) -> Iterator[bytes]:
+    """For every row or set a short key; equal ones have equal keys."""
+    if isinstance(vectors, Ragged):
+        return vectors.keys()
+    return (blake2b(row.tobytes(), digest_size=16).digest() for row in vectors.cpu().numpy())
+
+
+def _first_alike(vectors: Prepared) -> Tensor:
     """(N,) position of the first row with the same bytes."""
     seen: dict[bytes, int] = {}
-    rows = vectors.cpu().numpy()
-    first = [seen.setdefault(blake2b(row.tobytes(), digest_size=16).digest(), n) for n, row in enumerate(rows)]
+    first = [seen.setdefault(key, n) for n, key in enumerate(_keys(vectors))]
     return torch.tensor(first, dtype=COUNTS, device=vectors.device)
 
 

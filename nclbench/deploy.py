@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nclbench import __version__
-from nclbench.errors import InputError, NotAvailable, UsageError, nearest
+from nclbench.errors import ConvergenceError, InputError, NotAvailable, UsageError, nearest
 from nclbench.files import replacing, sha256
 from nclbench.fitting import Fit, bases_of, fit_row
 from nclbench.operators import Fitted, parse_chain
@@ -49,6 +49,8 @@ def fit(
     bases = bases_of(problem, plan or choose(), reverse)
     if scorer is not None:
         bases = bases.scored(show(scorer))
+    if strict and bases.degenerate:
+        raise ConvergenceError(f"{bases.notes[0]}; add tokens, or use cosine")
     name = "+".join(show(part) for part in (scorer, operator) if part is not None)
     found = fit_row(name, operator, bases, reverse, strict).first
     if found.fitted is None:
@@ -85,8 +87,8 @@ def vectors(fit: Fit) -> Problem:
     queries, items = (asking, gallery) if not views.reverse else (gallery, asking)
     return replace(
         problem,
-        queries=replace(problem.queries, vectors=queries.cpu().numpy()),
-        items=replace(problem.items, vectors=items.cpu().numpy()),
+        queries=replace(problem.queries, vectors=queries.cpu().numpy(), tokens=None),
+        items=replace(problem.items, vectors=items.cpu().numpy(), tokens=None),
         query_bank=None,
         item_bank=None,
         scores={},
@@ -102,7 +104,7 @@ def scored(fit: Fit, matrix: Floats) -> Problem:
     problem = fit.views.problem
 
     def bare(side: Embeddings) -> Embeddings:
-        return replace(side, vectors=None)
+        return replace(side, vectors=None, tokens=None)
 
     return replace(
         problem,
@@ -138,7 +140,11 @@ def manifest(fit: Fit) -> dict[str, Any]:
         "fitted_on": views.fitted_on,
         "transductive": views.transductive,
         "convergence": None if fitted.convergence is None else asdict(fitted.convergence),
-        "notes": [*fitted.notes, *cautions(problem, [Used.of(fit)], views.bases.base("queries", "items").largest)],
+        "notes": [
+            *fitted.notes,
+            *views.bases.notes,
+            *cautions(problem, [Used.of(fit)], views.bases.base("queries", "items").largest),
+        ],
         "dataset": problem.dataset,
         "split": problem.split,
         "model": problem.model,

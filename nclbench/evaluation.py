@@ -3,32 +3,30 @@
 import platform
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
 
 from nclbench import __version__, diagnosis, instances
-from nclbench.errors import UsageError, nearest
-from nclbench.fitting import Row, bases_of, fit_row
-from nclbench.metrics import Measured, Named, check_ties, measure, parse
-from nclbench.metrics.blocks import Blocks
+from nclbench.errors import ConvergenceError, UsageError, nearest
+from nclbench.fitting import bases_of, fit_row
+from nclbench.metrics import Named, check_ties, measure, parse
 from nclbench.operators import Operator, chain_name, parse_chain
 from nclbench.pairs import Bases
 from nclbench.plan import Plan, choose, describe
-from nclbench.problem import Integers, Problem
+from nclbench.problem import Problem
 from nclbench.protocols import Protocols
-from nclbench.ranking import Ranking, rank
+from nclbench.ranking import rank
 from nclbench.registry import show
 from nclbench.representation import Representation, represent
-from nclbench.results import Applied, Results, Run, Value, stacked
-from nclbench.significance import intervals
-from nclbench.stamps import notes, revision, signature
+from nclbench.results import Results, stacked
+from nclbench.runs import TOP, blocks_of, run_of
+from nclbench.stamps import notes, revision
 from nclbench.threads import alone
 
 DEFAULT_METRICS = ("R@1", "R@5", "R@10", "R@50", "recall@10", "MdR", "MnR", "MRR", "mAP", "nDCG@10", "Rsum")
 DIRECTIONS = ("both", "t2v", "v2t")
-TOP = 10
 
 
 @alone()
@@ -75,7 +73,7 @@ def evaluate(
     rows = [
         fit_row(spec, operator, at, reverse, strict, folds)
         for reverse in directions
-        for spec, operator, at in _chosen(normalize, reference, bases[reverse])
+        for spec, operator, at in _chosen(normalize, reference, bases[reverse], strict)
     ]
     for each in bases.values():
         each.fitted()
@@ -101,9 +99,9 @@ def evaluate(
     runs, queries, items = [], [], []
     raw: dict[tuple[bool, str], instances.Columns] = {}
     for (row, protocol, ranking), mass in zip(found, masses, strict=True):
-        blocks = _blocks(ranking)
+        blocks = blocks_of(ranking)
         measured = {} if blocks is None else measure(blocks, names, ties)
-        run = _run(problem, row, protocol, ranking, blocks, measured, ties, seed, raw_top.get(row.reverse), oracle)
+        run = run_of(problem, row, protocol, ranking, blocks, measured, ties, seed, raw_top.get(row.reverse), oracle)
         if ranking is not None:
             run = replace(run, diagnostics={**run.diagnostics, **diagnosis.of_gallery(ranking, mass, hubness)})
         runs.append(run)
@@ -147,14 +145,17 @@ def _directions(problem: Problem, direction: str) -> tuple[list[bool], list[str]
 
 
 def _chosen(
-    normalize: str | Operator | Sequence[str | Operator], reference: bool, bases: Bases
+    normalize: str | Operator | Sequence[str | Operator], reference: bool, bases: Bases, strict: bool
 ) -> Iterator[tuple[str, Operator, Bases]]:
     """The rows of a direction: canonical spec, operator, and the bases of the row's scorer. Equal ones once."""
     given = normalize if isinstance(normalize, Sequence) and not isinstance(normalize, str) else [normalize]
     specs = [spec if isinstance(spec, str) else show(spec) for spec in given]
     chains = dict.fromkeys(parse_chain(spec) for spec in (["none", *specs] if reference else specs))
     for scorer, operator in chains:
-        yield chain_name(scorer, operator), operator, bases if scorer is None else bases.scored(show(scorer))
+        at = bases if scorer is None else bases.scored(show(scorer))
+        if strict and at.degenerate:
+            raise ConvergenceError(f"{at.notes[0]}; add tokens, or evaluate cosine")
+        yield chain_name(scorer, operator), operator, at
 
 
 def _names(metrics: Sequence[str] | None, ties: str) -> list[Named]:
@@ -163,87 +164,3 @@ def _names(metrics: Sequence[str] | None, ties: str) -> list[Named]:
     if metrics is None and ties == "clip4clip":
         names = [name for name in names if not name.metric.multiple]
     return list(dict.fromkeys(names))
-
-
-def _run(
-    problem: Problem,
-    row: Row,
-    protocol: str,
-    ranking: Ranking | None,
-    blocks: Blocks | None,
-    measured: Mapping[str, Measured],
-    ties: str,
-    seed: int,
-    raw_top: Integers | None,
-    oracle: Collection[str],
-) -> Run:
-    direction = "v2t" if row.reverse else "t2v"
-    views = row.first.views
-    applied = Applied(
-        spec=row.first.spec,
-        name=row.first.operator.name,
-        params=row.params,
-        fitted_on=views.fitted_on if row.available else "nothing",
-        transductive=views.transductive and row.available,
-        unavailable=row.first.unavailable,
-        bank_sizes=views.bank_sizes if row.available else {},
-    )
-    averaged = 0 if ranking is None else len(np.unique(ranking.query))
-    values: dict[str, Value] = {}
-    tied: dict[str, int] = {}
-    if ranking is not None and blocks is not None:
-        values = _values(blocks, ranking, measured, ties, seed)
-        unsure = blocks.first_size > blocks.first_relevant
-        tied = {"queries": int(unsure.sum()), "items": int((blocks.first_size - 1)[unsure].sum())}
-    overlap = {}
-    if problem.relevance is None and ranking is not None and ranking.top is not None and raw_top is not None:
-        both = [len(np.intersect1d(a, b)) for a, b in zip(ranking.top, raw_top, strict=True)]
-        overlap = {f"overlap@{TOP}": {"value": float(np.mean(both)) / ranking.top.shape[1], "unit": "fraction"}}
-    return Run(
-        dataset=problem.dataset,
-        split=problem.split,
-        model=problem.model,
-        direction=direction,
-        protocol=protocol,
-        operator=applied,
-        scorer=views.problem.scored_by,
-        metrics=values,
-        signature=signature(
-            f"v2t:{protocol}" if row.reverse else "t2v",
-            row.first.seen.shape if ranking is None else (averaged or ranking.shape[0], ranking.shape[1]),
-            ties,
-            views.problem.scored_by,
-            views.problem.precision,
-            applied,
-            row.convergence,
-            applied.spec in oracle,
-        ),
-        ties=tied,
-        diagnostics=overlap,
-        convergence=row.convergence,
-        oracle=applied.spec in oracle,
-        options={"ties": ties, "tie_tolerance": row.first.seen.tolerance, "interval": "bootstrap, 95 %"},
-    )
-
-
-def _blocks(ranking: Ranking | None) -> Blocks | None:
-    """None where nothing is relevant to anything."""
-    if ranking is None or not len(ranking.query):
-        return None
-    return Blocks.of(ranking.query, ranking.above, ranking.tied, ranking.gain)
-
-
-def _values(
-    blocks: Blocks, ranking: Ranking, found: Mapping[str, Measured], ties: str, seed: int
-) -> dict[str, Value]:
-    first = np.searchsorted(ranking.query, blocks.rows)
-    single = len(ranking.query) == len(blocks.rows)
-    cluster = ranking.item[first] if single else None
-    ends: list[list[float | None]] = [[None, None]] * len(found)
-    if ties != "clip4clip":  # there a query weighs as much as its ties, which no resampling of queries estimates
-        table = np.stack([each.per_query for each in found.values()], 1)
-        ends = intervals(table, np.array([each.median for each in found.values()]), cluster=cluster, seed=seed).tolist()
-    return {
-        name: Value(each.value, each.unit, len(each.per_query), each.optimistic, each.pessimistic, low, high)
-        for (name, each), (low, high) in zip(found.items(), ends, strict=True)
-    }

@@ -29,7 +29,7 @@ def fuse(parts: Sequence[tuple[float, Problem]], each: str = "") -> Problem:
         if any(part.role(role) is None for _, part in aligned):
             sides[role] = None
     bare = {
-        role: None if side is None else replace(side, vectors=None) for role, side in sides.items()
+        role: None if side is None else replace(side, vectors=None, tokens=None) for role, side in sides.items()
     }
     scales = {part.logit_scale for _, part in parts}
     ways = {part.adjusted_for for _, part in parts if part.adjusted_for}
@@ -98,6 +98,7 @@ def _rows(side: Embeddings, order: Integers) -> Embeddings:
         captions=None if side.captions is None else subset(side.captions, order),
         weight=None if side.weight is None else side.weight[order],
         origin=side.origin,
+        tokens=None if side.tokens is None else side.tokens.rows(order),
     )
 
 

@@ -2,18 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from torch import Tensor
 
-from nclbench.bases import Embedded, Stored
+from nclbench.bases import Embedded, Prepared, Scoring, Stored
 from nclbench.compounds import Chosen, Part, Weighted
 from nclbench.errors import InputError, NotAvailable, UsageError
 from nclbench.folds import DRAWN_FROM, named_bank, shares
 from nclbench.interfaces import Base
 from nclbench.keeping import Kept
 from nclbench.plan import Plan
-from nclbench.problem import Integers, Problem
-from nclbench.scorers import scorers
+from nclbench.problem import Embeddings, Integers, Problem
+from nclbench.ragged import Ragged
+from nclbench.remembered import Remembered
+from nclbench.scorers.interaction import Interaction
+from nclbench.scorers.sided import Sided
+
+# beyond so many scores kernels are made of float32 tiles, which must not depend on what was kept before
+_DEAR = 1 << 22
 
 
 @dataclass(eq=False)
@@ -34,7 +41,7 @@ class Bases:
     keep: bool = False
     drawn: Mapping[str, Integers] = field(default_factory=dict)
     _made: dict[tuple[str, str], Base] = field(default_factory=dict)
-    _prepared: dict[str, Tensor] = field(default_factory=dict)
+    _prepared: dict[str, Prepared] = field(default_factory=dict)
     _scored: dict[str, "Bases"] = field(default_factory=dict)
     _folded: dict[tuple[str, int], "list[tuple[Integers, Bases]]"] = field(default_factory=dict)
 
@@ -105,8 +112,9 @@ class Bases:
             return self._weighted(rows, columns)
         if not self.problem.has(rows, columns):
             raise InputError(f"scores of {rows} against {columns} are not in the input, nor embeddings to make them")
-        scorer = scorers.parse(self.problem.scorer)
-        return Embedded(self.vectors(rows), self.vectors(columns), scorer, self.plan)
+        found = Embedded(self.prepared(rows), self.prepared(columns), self._compared(rows, columns), self.plan)
+        dear = isinstance(found.queries, Ragged) and len(found.queries) * len(found.items) <= _DEAR
+        return Remembered(found) if dear and self.plan.keeps(Remembered.size(found.shape)) else found
 
     def _weighted(self, rows: str, columns: str) -> Base:
         if self.gallery and rows == columns:
@@ -121,12 +129,57 @@ class Bases:
         return Weighted(tuple(parts))
 
     def vectors(self, role: str) -> Tensor:
+        """(N, D) the prepared vectors of a collection; NotAvailable where its scorer is one of words and frames."""
+        found = self.prepared(role)
+        if isinstance(found, Ragged):
+            raise NotAvailable(f"it needs one vector a row; the scorer is {self.problem.scorer}")
+        return found
+
+    def prepared(self, role: str) -> Prepared:
         if role in self.drawn and self.whole is not None:
-            return self.whole.vectors(DRAWN_FROM[role])[self.plan.indices(self.drawn[role])]
+            return self.whole.prepared(DRAWN_FROM[role])[self.plan.indices(self.drawn[role])]
         if self.whole is not None:
-            return self.whole.vectors(role)
+            return self.whole.prepared(role)
         if role not in self._prepared:
             side = self.problem.role(role)
-            assert side is not None and side.vectors is not None
-            self._prepared[role] = scorers.parse(self.problem.scorer).prepare(side.vectors, self.plan)
+            assert side is not None
+            self._prepared[role] = self._made_ready(role, side)
         return self._prepared[role]
+
+    @property
+    def degenerate(self) -> bool:
+        """Whether the scorer has nothing to act on but global vectors, of which the cosine is left."""
+        if self.problem.parts:
+            return any(Sided.of(part).degenerate for _, part in self.problem.parts if part.scored_by != "stored")
+        return self.problem.scored_by != "stored" and self.sided.degenerate
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the scorer lacks, and what became of it."""
+        if self.problem.parts:
+            found = [note for _, part in self.problem.parts if part.scored_by != "stored" for note in Sided.of(part).notes]
+            return tuple(dict.fromkeys(found))
+        return () if self.problem.scored_by == "stored" else self.sided.notes
+
+    @cached_property
+    def sided(self) -> Sided:
+        """The scorer, and what it makes of what the test sides have."""
+        return Sided.of(self.problem)
+
+    def _made_ready(self, role: str, side: Embeddings) -> Prepared:
+        scorer = self.sided.scorer
+        if isinstance(scorer, Interaction):
+            return scorer.sets(self.sided.alike(role, side), self.sided.is_text(role), self.plan)
+        if side.vectors is None:
+            raise InputError(
+                f"{side.origin or role}: no embeddings, which scorer {self.problem.scorer} needs; give them, or a token scorer"
+            )
+        ready: Tensor = scorer.prepare(side.vectors, self.plan)
+        return ready
+
+    def _compared(self, rows: str, columns: str) -> Scoring:
+        scorer: Scoring = self.sided.scorer
+        if isinstance(scorer, Interaction) and self.sided.is_text(rows) == self.sided.is_text(columns):
+            kind = "texts" if self.sided.is_text(rows) else "videos"
+            raise NotAvailable(f"it compares {kind} with {kind}, and {self.problem.scorer} only texts with videos")
+        return scorer

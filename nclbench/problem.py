@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nclbench.errors import InputError
+from nclbench.tokens import Tokens
+from nclbench.tokens import check as check_tokens
 
 Floats = npt.NDArray[np.floating]
 Integers = npt.NDArray[np.int64]
@@ -25,7 +27,8 @@ class Embeddings:
 
     ids: N unique names. vectors: (N, D) as loaded, not normalised; None where only scores are known.
     captions: N texts or titles for people to read. weight: (N,) positive masses that the user declared
-    (Sinkhorn marginals, query frequencies). origin: where it came from, for messages.
+    (Sinkhorn marginals, query frequencies). tokens: words or frames of each, for scorers of these. origin: where it came
+    from, for messages.
     """
 
     ids: tuple[str, ...]
@@ -33,6 +36,7 @@ class Embeddings:
     captions: tuple[str, ...] | None = None
     weight: npt.NDArray[np.float64] | None = None
     origin: str = ""
+    tokens: Tokens | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -98,6 +102,7 @@ class Problem:
 
     Vectors give every needed score; a model without separable vectors gives `scores` instead: a matrix for a pair
     of roles (`("queries", "items")` is the test matrix (N, M); `("query_bank", "items")` a bank's (B, M)).
+    tokens_aligned: whether the word vectors were trained against the frames.
     parts: weighted problems of the same rows whose scores are added, each first put through the operator `each`.
     relevance is None where nothing is labelled. logit_scale is linear (100 for CLIP), None where unknown.
     fitted_on: what the scores themselves were adjusted with, as a file that nclbench wrote says; '' for a model's own.
@@ -114,6 +119,7 @@ class Problem:
     parts: tuple[tuple[float, "Problem"], ...] = ()
     each: str = ""
     scorer: str = "cosine"
+    tokens_aligned: bool = False
     logit_scale: float | None = None
     dataset: str = "unnamed"
     split: str = "test"
@@ -170,7 +176,7 @@ class Problem:
         if ("queries", "items") in self.scores:
             return False  # cosines of embeddings beside it may be in other units than a ready matrix
         sides = self.role(rows), self.role(columns)
-        return all(side is not None and side.vectors is not None for side in sides)
+        return all(side is not None and (side.vectors is not None or side.tokens is not None) for side in sides)
 
 
 def first_bad_row(values: Floats) -> tuple[int, str] | None:
@@ -217,6 +223,8 @@ def _check_side(side: Embeddings, where: str) -> None:
         raise InputError(f"{where}: weight of row {row} is {side.weight[row]}; weights must be positive")
     if side.vectors is not None:
         _check_vectors(side.vectors, where)
+    if side.tokens is not None:
+        check_tokens(side.tokens, len(side), where)
 
 
 def _check_vectors(vectors: Floats, where: str) -> None:
@@ -238,11 +246,9 @@ def _check_vectors(vectors: Floats, where: str) -> None:
 
 
 def _check_widths(problem: Problem) -> None:
-    widths = [
-        (side.origin or name, side.vectors.shape[1])
-        for name in ROLES
-        if (side := problem.role(name)) is not None and side.vectors is not None
-    ]
+    sides = [(name, side) for name in ROLES if (side := problem.role(name)) is not None]
+    widths = [(side.origin or name, side.vectors.shape[1]) for name, side in sides if side.vectors is not None]
+    widths += [(side.tokens.origin or name, side.tokens.features) for name, side in sides if side.tokens is not None]
     for where, width in widths[1:]:
         if width != widths[0][1]:
             raise InputError(

@@ -169,6 +169,7 @@ def notes(problem: Problem, bases: Bases, rows: Sequence[Row], protocol: str) ->
     used = [Used.of(row.first) for row in rows if row.available]
     return [
         *(f"{', '.join(directions)} {spec}: {text}" for (spec, text), directions in said.items()),
+        *(note for row in rows for note in row.first.views.bases.notes),
         *([protocol] if protocol and any(row.reverse for row in rows) else []),
         *cautions(problem, used, bases.base("queries", "items").largest),
     ]

@@ -17,6 +17,7 @@ from nclbench.plan import Plan
 from nclbench.problem import Embeddings, Problem, Relevance
 from nclbench.protocols import Protocols
 from nclbench.ranking import Ranking, rank
+from nclbench.tokens import Tokens
 from nclbench.views import Views
 
 Matrix = npt.NDArray[Any]
@@ -134,6 +135,33 @@ def with_banks(n: int = 37, m: int = 45, d: int = 10, seed: int = 5, rows: tuple
     return replace(found, query_bank=embeddings("qb", bank_q), item_bank=embeddings("vb", bank_v))
 
 
+def with_tokens(n: int = 37, m: int = 31, d: int = 7, seed: int = 6, bank: bool = False, scorer: str = "dmae") -> Problem:
+    """Words with weights and frames under DMAE. Some texts and videos occur twice, some frames twice in a video."""
+    draw = np.random.default_rng(seed)
+    centres = draw.normal(size=(m, d))
+
+    def side(kind: str, of: Matrix, most: int, noise: float) -> Embeddings:
+        size = len(of)
+        values = (of[:, None] + noise * draw.normal(size=(size, most, d))).astype(np.float32)
+        mask = np.arange(most) < draw.integers(1, most + 1, size=size)[:, None]
+        mask[:4] = True
+        weight = draw.integers(1, 3, size=mask.shape).astype(np.float64)
+        if kind.startswith("v"):
+            values[::3, 1] = values[::3, 0]
+        twin = np.arange(1, size, 6)
+        values[twin - 1], mask[twin - 1], weight[twin - 1] = values[twin], mask[twin], weight[twin]
+        vectors = np.where(mask[:, :, None], values, 0).sum(1).astype(np.float32)
+        return embeddings(kind, vectors, tokens=Tokens(values, mask, None if kind.startswith("v") else weight))
+
+    owner = np.arange(n) % m
+    found = Problem(side("q", centres[owner], 5, 1.0), side("v", centres, 4, 0.7), Relevance.of_items(owner),
+                    scorer=scorer, logit_scale=12.0)  # fmt: skip
+    if not bank:
+        return found
+    bank_q, bank_v = side("qb", draw.normal(size=(43, d)), 5, 1.0), side("vb", centres[:29] + 0.3, 4, 1.0)
+    return replace(found, query_bank=bank_q, item_bank=bank_v)
+
+
 LAWFUL: dict[str, Callable[[], Problem]] = {
     "hubs": hubs,
     "repeated": repeated,
@@ -143,6 +171,8 @@ LAWFUL: dict[str, Callable[[], Problem]] = {
     "captions": captions,
     "graded": graded,
     "banks": with_banks,
+    "tokens": with_tokens,
+    "tokens-banks": lambda: with_tokens(bank=True),
     "hubs-scores-64": lambda: as_scores(hubs()),
     "repeated-scores-64": lambda: as_scores(repeated()),
     "ties-scores-32": lambda: as_scores(ties(n=66, m=45), np.float32),
@@ -174,6 +204,7 @@ def _in_order(side: Embeddings, order: Matrix) -> Embeddings:
         tuple(side.ids[row] for row in order),
         vectors=None if side.vectors is None else side.vectors[order],
         weight=None if side.weight is None else side.weight[order],
+        tokens=None if side.tokens is None else side.tokens.rows(order),
     )
 
 
@@ -185,6 +216,11 @@ def arrays(problem: Problem) -> Iterator[tuple[str, Matrix]]:
             found = None if side is None else getattr(side, name)
             if found is not None:
                 yield f"{role}.{name}", found
+        if side is not None and side.tokens is not None:
+            for name in ("values", "mask", "weight"):
+                found = getattr(side.tokens, name)
+                if found is not None:
+                    yield f"{role}.tokens.{name}", found
     for pair, matrix in problem.scores.items():
         yield "/".join(pair), matrix
     if problem.relevance is not None:
@@ -220,8 +256,43 @@ def defined(problem: Problem, rows: str = "queries", columns: str = "items") -> 
     """(N, M) float64: the score of every pair by its definition."""
     if (rows, columns) in problem.scores:
         return problem.scores[rows, columns].astype(np.float64)
+    if problem.scorer == "dmae":
+        return attended(problem.role(rows), problem.role(columns))
     q, v = (prepared(problem.role(role).vectors, problem.scorer).astype(np.float64) for role in (rows, columns))
     return np.stack([folded(row * v) for row in q])
+
+
+def on_grid(vectors: Matrix) -> Matrix:
+    """(..., D) float64 of length one, multiples of 2^-26 that float32 can hold."""
+    rows = vectors.astype(np.float64)
+    rows = rows / np.abs(rows).max(axis=-1, keepdims=True)
+    rows = rows / np.sqrt(folded(rows * rows))[..., None]
+    return (np.rint(rows * 2.0**26) / 2.0**26).astype(np.float32).astype(np.float64)
+
+
+def attended(texts: Embeddings, videos: Embeddings) -> Matrix:
+    """(N, M) float64 to the bit: DMAE with its default parameters and given word weights, pair by pair."""
+    out = np.empty((len(texts), len(videos)))
+    for j in range(len(videos)):
+        frames = on_grid(videos.tokens.values[j][videos.tokens.mask[j]])
+        gram = frames @ frames.T
+        np.fill_diagonal(gram, 0.0)
+        near, likeness = gram.argmax(1), gram.max(1)
+        first = [min(k for k in range(len(frames)) if (frames[k] == frame).all()) for frame in frames]
+        kept = sorted(set(first))
+        share = np.array([sum(1 / len(frames) for k in first if k == one) for one in kept])
+        for i in range(len(texts)):
+            mask = texts.tokens.mask[i]
+            weight = texts.tokens.weight[i] * mask
+            a = np.concatenate([[0.5 * 0.5], 0.5 * (0.5 * (weight / folded(weight.copy()))[mask])])
+            words = on_grid(np.concatenate([texts.vectors[i][None].astype(np.float64), texts.tokens.values[i][mask]]))
+            s = words @ frames.T
+            best = s.argmax(1)
+            number = np.arange(len(s))
+            p = s[number, best] + 0.5 * likeness[best] * s[number, near[best]] * (likeness[best] > 0)
+            top = (0.25 * s[0] + 0.25 * s[1:].max(0))[kept]
+            out[i, j] = folded(a * p) + folded(top * share)
+    return out
 
 
 def counted(scores: Matrix, query: Matrix, item: Matrix, tolerance: float = 0.0) -> tuple[Matrix, Matrix]:

@@ -14,11 +14,11 @@ import nclbench
 HOUSE = Path(nclbench.__file__).parent
 FLOORS = {
     "0": "errors wide threads processes",
-    "1": "plan registry files grids",
+    "1": "plan registry files grids tokens",
     "2": "problem results temperature maps looks groups",
-    "2b": "fusion folds leaks interfaces",
+    "2b": "fusion folds leaks interfaces ragged",
     "3": "bases similarity reducers counting scorers/",
-    "3a": "leaders compounds keeping",
+    "3a": "leaders compounds keeping remembered",
     "3b": "kernel anderson pairs",
     "3b+": "potentials",
     "3c": "views",
@@ -29,7 +29,7 @@ FLOORS = {
     "5c": "representation",
     "6": "metrics/ protocols significance stamps diagnostics/",
     "6b": "diagnosis",
-    "6c": "instances comparison/",
+    "6c": "instances comparison/ runs",
     "7": "evaluation deploy",
     "8": "report/ sources/ sinks/",
     "8b": "sweep/ bench/ audit/",

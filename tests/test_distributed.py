@@ -27,7 +27,7 @@ from nclbench.problem import Problem, Relevance
 from nclbench.sinks import save
 
 LIMIT = 150.0  # seconds for all processes together
-CASES = ["repeated", "ties-dot", "captions", "banks-scores-64", "captions-scores-32"]
+CASES = ["repeated", "ties-dot", "captions", "tokens", "banks-scores-64", "captions-scores-32"]
 # the last leaves all processes but one without a tile
 TILES = {"odd": (7, 5), "wide": (33, 97), "one": (10**6, 10**6)}
 CHOSEN = (("streamed", "odd"), ("streamed", "wide"), ("streamed", "one"), ("kept", "wide"), ("unequal", "wide"))

@@ -313,7 +313,10 @@ def test_instances_stand_in_the_order_of_the_input() -> None:
     np.testing.assert_array_equal(found.queries["tied"][here], tied)
 
 
-@pytest.mark.parametrize("case", ["hubs", "repeated", "repeated-scores-64", "banks", "banks-scores-64", "constant"])
+TURNED = ["hubs", "repeated", "repeated-scores-64", "banks", "banks-scores-64", "constant"]
+
+
+@pytest.mark.parametrize("case", TURNED)
 def test_the_problem_from_the_other_side_swaps_the_directions(case: str) -> None:
     problem = problem_of(case)
     other = factories.integers(problem.reversed(), factories.specs(), Plan(tile=(64, 97), memory=STREAMED))

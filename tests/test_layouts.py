@@ -305,9 +305,10 @@ def test_the_inspect_command(tmp_path: Path) -> None:
 
 
 @needs_data
-def test_token_features_are_listed_and_not_read() -> None:
+def test_token_features_are_listed_with_what_they_mean() -> None:
     found, error = inspect(DATA / "msvd_multivector_minilm" / "msvd_multivector_minilm.h5")
     assert error is None
     by_key = {entry.key: entry for entry in found.datasets}
     assert by_key["video_frame_embeddings"].shape == (670, 8, 384)
-    assert by_key["video_frame_embeddings"].meaning == ""
+    assert by_key["video_frame_embeddings"].meaning == "test.video.tokens.values"
+    assert by_key["text_mask"].meaning == "test.text.tokens.mask"

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from nclbench.errors import InputError, UsageError
+from nclbench.cli import options
+from nclbench.errors import InputError
 
 if TYPE_CHECKING:
     from nclbench.problem import Problem
@@ -47,10 +48,7 @@ def _prepared(problem: "Problem", dataset: str | None, scorer: str | None, stric
 
         notes += check(problem, dataset)
         problem = replace(problem, dataset=get(dataset).name)
-    if scorer is not None:
-        if ("queries", "items") in problem.scores:
-            raise UsageError(f"--scorer {scorer} needs embeddings, but the input is a score matrix")
-        problem = replace(problem, scorer=scorer)
+    problem = options.scored(problem, scorer)
     if strict and problem.logit_scale is not None and problem.logit_scale < 10:
         raise InputError(f"logit_scale is {problem.logit_scale:g}: a logarithm? it must be linear (100, not 4.605)")
     return replace(problem, notes=tuple(notes))

@@ -113,7 +113,6 @@ def normalize(
     check(wanted, kind)
     targets.check_read(_targets(kind, name), [source, bank], mapping, config, [wanted])
 
-    from dataclasses import replace
 
     from nclbench.deploy import fit, manifest
     from nclbench.plan import choose
@@ -124,10 +123,7 @@ def normalize(
         problem = load(
             source, layout=layout, mapping=options.pairs(mapping, "--map"), bank=bank, split=split, no_labels=no_labels
         )
-        if scorer is not None:
-            if ("queries", "items") in problem.scores:
-                raise UsageError(f"--scorer {scorer} needs embeddings, but the input is a score matrix")
-            problem = replace(problem, scorer=scorer)
+        problem = options.scored(problem, scorer)
         if strict and problem.logit_scale is not None and problem.logit_scale < 10:
             raise InputError(f"logit_scale is {problem.logit_scale:g}: a logarithm? it must be linear (100, not 4.605)")
         found = fit(problem, wanted, direction=direction, strict=strict, plan=plan)

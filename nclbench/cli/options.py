@@ -3,12 +3,15 @@
 Each can also be set by `NCLBENCH_` and its name (`SETTINGS`), and in a config file (`nclbench.cli.config`).
 """
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nclbench.cli.config import configure
 from nclbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from nclbench.problem import Problem
 
 # what every command is registered with
 SETTINGS = {"auto_envvar_prefix": "NCLBENCH"}
@@ -97,7 +100,7 @@ Direction = Annotated[str, _option("--direction", metavar="NAME", help="t2v, v2t
 Ties = Annotated[
     str, _option("--ties", metavar="RULE", help="expected, optimistic, pessimistic, midrank or clip4clip.")
 ]
-Scorer = Annotated[str | None, _option("--scorer", metavar="SPEC", help="cosine or dot.")]
+Scorer = Annotated[str | None, _option("--scorer", metavar="SPEC", help="cosine, dot, or of words and frames dmae, ti, …")]
 NoReference = Annotated[bool, _option("--no-reference", help="Leave the raw row out.")]
 _STRICT = "An operator that cannot be applied or does not converge, or a doubtful logit_scale, is an error."
 Strict = Annotated[bool, _option("--strict", help=_STRICT)]
@@ -137,6 +140,20 @@ def weights(texts: list[str] | None) -> list[tuple[float, str]]:
             raise UsageError(f"cannot read --fuse {text!r}; write WEIGHT=FILE, such as 0.73=a.h5")
         found.append((number, path))
     return found
+
+
+def scored(problem: "Problem", scorer: str | None) -> "Problem":
+    """The problem under the scorer that was asked for, called by its shortest spec."""
+    if scorer is None:
+        return problem
+    from dataclasses import replace
+
+    from nclbench.registry import show
+    from nclbench.scorers import scorers
+
+    if ("queries", "items") in problem.scores:
+        raise UsageError(f"--scorer {scorer} needs embeddings, but the input is a score matrix")
+    return replace(problem, scorer=show(scorers.parse(scorer)))
 
 
 def pairs(texts: list[str] | None, option: str) -> dict[str, str]:

@@ -111,7 +111,7 @@ def sweep(
         plan = choose(device, memory, threads, progress)
         banks = None if source == bank or options.folds(bank) else bank
         problem, splits = _load(source, banks, layout, mapping, split, source == bank)
-        problem = _scored(problem, scorer)
+        problem = options.scored(problem, scorer)
         found = run(
             problem, normalize, select=select, direction=direction, folds=shares, oracle=oracle, seed=seed, plan=plan
         )
@@ -200,14 +200,6 @@ def _load(
         way = "give --val FILE" if is_bank else "give a labelled file"
         raise InputError(f"{printable(source)}: no pair is known to be relevant, so nothing can be chosen on it; {way}")
     return problem, reading.splits
-
-
-def _scored(problem: "Problem", scorer: str | None) -> "Problem":
-    from dataclasses import replace
-
-    if scorer is not None and ("queries", "items") in problem.scores:
-        raise UsageError(f"--scorer {scorer} needs embeddings, but the input is a score matrix")
-    return problem if scorer is None else replace(problem, scorer=scorer)
 
 
 def _texts(

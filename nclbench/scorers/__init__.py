@@ -1,9 +1,10 @@
 """Scorers: embeddings of two collections -> a tile of S.
 
 The score of a pair is *defined* by `pairs`; `tile` and `fine` approximate it within `error` and rounding of float64.
+A scorer of words and frames is an `interaction.Interaction`: instead of `prepare` it has `sets`, and its sides are `Ragged`.
 """
 
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
@@ -43,4 +44,5 @@ class Scorer(Protocol):
         ...
 
 
-scorers: Registry[Scorer] = Registry("scorer", __name__)
+# of these, and of `interaction.Interaction`
+scorers: Registry[Any] = Registry("scorer", __name__)

@@ -23,7 +23,8 @@ def write(arrays: Mapping[str, Array], attributes: Mapping[str, Scalar], path: P
     check(path)
     tables: dict[str, dict[str, Array]] = {}
     for key, values in arrays.items():
-        group, field = key.rsplit("/", 1)
+        group, field = key.rsplit("/", 2 if "/tokens/" in key else 1)[0], key.rsplit("/", 1)[1]
+        field = f"tokens/{field}" if "/tokens/" in key else field
         # A bank's scores do not have a row for each row of the bank.
         group, field = (f"{group}/scores", "values") if field == "scores" else (group, field)
         tables.setdefault(group.replace("/", "."), {})[_COLUMNS.get(field, field)] = values
@@ -61,5 +62,7 @@ def _column(values: Array) -> Any:
 
     if values.ndim == 1:
         return pyarrow.array(values.tolist() if values.dtype == object else values)
+    # the mask says how many tokens a row has, so that its vectors can be told apart again
+    values = values.reshape(len(values), -1)
     flat = pyarrow.array(np.ascontiguousarray(values).reshape(-1))
     return pyarrow.FixedSizeListArray.from_arrays(flat, values.shape[1])

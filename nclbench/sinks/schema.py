@@ -51,6 +51,8 @@ def flatten(problem: Problem) -> tuple[dict[str, Array], dict[str, Scalar]]:
     }
     if problem.fitted_on:
         attributes["fitted_on"] = problem.fitted_on
+    if problem.tokens_aligned:
+        attributes["tokens_aligned"] = True
     if problem.adjusted_for:
         attributes["adjusted_for"] = problem.adjusted_for
     if problem.logit_scale is not None:
@@ -79,6 +81,10 @@ def _side(side: Embeddings) -> dict[str, Array]:
         found["captions"] = texts(side.captions)
     if side.weight is not None:
         found["weight"] = side.weight
+    if side.tokens is not None:
+        found |= {"tokens/values": side.tokens.values, "tokens/mask": side.tokens.mask}
+        if side.tokens.weight is not None:
+            found["tokens/weights"] = side.tokens.weight
     return found
 
 

@@ -52,6 +52,7 @@ def assemble(reading: Reading, shelf: Shelf, no_labels: bool = False) -> Problem
         item_bank=sides.get("item_bank"),
         scores=scores,
         scorer=_similarity(reading, notes),
+        tokens_aligned=str(reading.attributes.get("tokens_aligned", False)).lower() in ("true", "1"),
         logit_scale=_logit_scale(reading, notes),
         dataset=str(reading.attributes.get("dataset") or _dataset(queries, items)),
         split=reading.split,
@@ -81,7 +82,7 @@ def _check_complete(reading: Reading, fields: Mapping[str, Mapping[str, Key]]) -
     if any(key.role == "scores" for key in reading.sources):
         return
     for role, word in (("queries", "text"), ("items", "video")):
-        if "embeddings" not in fields[role]:
+        if not {"embeddings", "tokens/values"} & set(fields[role]):
             found = ", ".join(sorted(printable(key) for key in reading.sources))
             raise InputError(
                 f"{reading.name}: no embeddings of the {role} (found {found}); give both sides as TEXTS,ITEMS or with "
@@ -107,7 +108,7 @@ def _sides(by_role: Mapping[str, Mapping[str, Loaded]], scores: Scores, loaded: 
     origin = next((value.origin for name, value in loaded.items() if name.endswith("scores/values")), "")
     for role, given in by_role.items():
         count = next((s.shape[pair.index(role)] for pair, s in scores.items() if role in pair), None)
-        if "embeddings" in given or count is not None:
+        if "embeddings" in given or "tokens/values" in given or count is not None:
             own = given["scores"].origin if "scores" in given else origin
             found[role] = collection(role, given, count, own)
     for (rows, columns), values in scores.items():
@@ -136,7 +137,7 @@ def _captions_per_item(reading: Reading) -> int | None:
 
 def _similarity(reading: Reading, notes: list[str]) -> str:
     word = str(reading.attributes.get("similarity", "cosine"))
-    if word in ("cosine", "dot"):
+    if word.partition(":")[0] in ("cosine", "dot", "ti", "wti", "maxsim", "dmae"):
         return word
     notes.append(f"{reading.name}: similarity {printable(word)!r} is not known, cosine is used")
     return "cosine"
@@ -163,7 +164,10 @@ def _logit_scale(reading: Reading, notes: list[str]) -> float | None:
 def inputs_of(fields: Mapping[str, Mapping[str, Key]], loaded: Mapping[str, Loaded], shelf: Shelf) -> tuple[Input, ...]:
     """One a file and role: vectors or scores first, other columns only of files that gave nothing else to the role."""
     roles = {str(key): role for role, keys in fields.items() for key in keys.values()}
-    order = sorted(loaded.items(), key=lambda entry: not entry[0].endswith(("embeddings", "scores", "values")))
+    order = sorted(
+        loaded.items(),
+        key=lambda entry: (not entry[0].endswith(("embeddings", "scores", "values")), entry[0].endswith("tokens/values")),
+    )
     found: dict[tuple[str, str], Input] = {}
     for key, values in order:
         role = roles.get(key, key.split("/")[1])

@@ -24,7 +24,7 @@ def with_bank(problem: Problem, bank: Paths, shelf: Shelf) -> Problem:
             "item_bank": of_role(reading.sources, "items"),
         }
     tables = [key for key in reading.sources if key.role == "scores"]
-    if not any("embeddings" in keys or "scores" in keys for keys in fields.values()) and tables:
+    if not any({"embeddings", "tokens/values", "scores"} & set(keys) for keys in fields.values()) and tables:
         fields["query_bank"]["scores" if problem.queries.vectors is None else "embeddings"] = tables[0]
     keys = {str(key): reading.sources[key] for found in fields.values() for key in found.values()}
     loaded = fetch(keys, shelf)
@@ -34,7 +34,7 @@ def with_bank(problem: Problem, bank: Paths, shelf: Shelf) -> Problem:
         given = {name: loaded[str(key)] for name, key in found.items()}
         if "scores" in given:
             sides[role] = _scored(problem, role, given, scores)
-        elif "embeddings" in given:
+        elif "embeddings" in given or "tokens/values" in given:
             sides[role] = collection(role, given)
     if sides and ("queries", "items") in problem.scores and not any(set(pair) & set(sides) for pair in scores):
         raise InputError(

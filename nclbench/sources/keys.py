@@ -3,11 +3,13 @@
     SPLIT/MODALITY/FIELD          test/text/embeddings; without SPLIT it is `test`
     SPLIT/relevance/FIELD         query_ids, item_ids, grade: one row a relevant pair
     SPLIT/scores/values           (N, M) queries x items, where there are no vectors to multiply
+    SPLIT/MODALITY/tokens/FIELD   words or frames: values, mask, weights, offsets
     bank/MODALITY/FIELD           bank/text is the query bank, bank/video the item bank; bank.train/text works too
-    dataset, split, model, similarity, logit_scale, captions_per_item, labelled: attributes, given as they are
+    dataset, split, model, similarity, logit_scale, captions_per_item, labelled, tokens_aligned: attributes, given as they are
 
 FIELD is one of embeddings, ids, item_ids (the id of a query's item), item_index (its row), captions, titles,
-weight, mask. bank/text/scores is (B, M) bank queries x items, bank/video/scores (N, B) queries x bank items.
+weight, mask. tokens/values is (N, L, D) with tokens/mask (N, L), or (tokens, D) with tokens/offsets (N + 1,).
+bank/text/scores is (B, M) bank queries x items, bank/video/scores (N, B) queries x bank items.
 Dots and slashes mean the same. Queries are `query` or `text`, items are `item`, `video`, `image`, `audio` or `frame`.
 """
 
@@ -19,6 +21,7 @@ from nclbench.errors import UsageError, nearest
 QUERY_SETS = ("query", "text")
 ITEM_SETS = ("item", "video", "image", "audio", "frame")
 FIELDS = ("embeddings", "ids", "item_ids", "item_index", "captions", "titles", "weight", "mask")
+TOKENS = ("values", "mask", "offsets", "weights")
 RELEVANCE = ("query_ids", "item_ids", "grade")
 ATTRIBUTES = (
     "dataset",
@@ -28,6 +31,7 @@ ATTRIBUTES = (
     "logit_scale",
     "captions_per_item",
     "labelled",
+    "tokens_aligned",
     "fitted_on",
     "adjusted_for",
 )
@@ -63,6 +67,8 @@ class Key:
 def recognise(name: str) -> Key | None:
     """The key that a dataset's name is, in our own schema; None for any other name."""
     words = re.split(r"[./]", name.strip("/."))
+    if len(words) > 2 and words[-2] == "tokens":
+        words = [*words[:-2], "/".join(words[-2:])]
     if len(words) > 3 and words[0] == "bank" and words[-2:] == ["scores", "values"]:
         words.pop()
     if len(words) > 3 and words[0] == "bank":
@@ -78,7 +84,7 @@ def recognise(name: str) -> Key | None:
     if group == "scores":
         return Key(split, group, field) if field == "values" and not split.startswith("bank") else None
     key = Key(split, group, _SINGULAR.get(field, field))
-    known = FIELDS + (("scores",) if key.is_bank else ())
+    known = FIELDS + tuple(f"tokens/{name}" for name in TOKENS) + (("scores",) if key.is_bank else ())
     return key if group in QUERY_SETS + ITEM_SETS and key.field in known else None
 
 
@@ -87,6 +93,7 @@ def parse(text: str) -> Key:
     key = recognise(text)
     if key is None:
         known = [f"test.{group}.{field}" for group in ("text", "video") for field in FIELDS]
+        known += [f"test.{group}.tokens.{name}" for group in ("text", "video") for name in TOKENS]
         known += ["test.scores.values", "bank.text.embeddings", "bank.video.embeddings", *ATTRIBUTES]
         known += [f"test.relevance.{field}" for field in RELEVANCE]
         raise UsageError(f"unknown key {text!r} in a mapping{nearest(text.replace('/', '.'), known)}")

@@ -12,7 +12,7 @@ from pathlib import Path
 from nclbench.errors import UsageError, nearest
 from nclbench.sources.given import Given
 from nclbench.sources.keys import ITEM_SETS, Key, recognise
-from nclbench.sources.raw import STRING, Raw, Scalar
+from nclbench.sources.raw import STRING, Entry, Raw, Scalar
 from nclbench.sources.source import Source
 from nclbench.sources.transforms import Transform
 
@@ -80,7 +80,7 @@ def _nclbench(given: Given) -> Found | None:
         parts = given.inside(re.sub(r"0+(?=\.parquet$)", "*", match[0])).path
         columns = {key: name for name in raw.entries if (key := recognise(f"{match[1]}/{name}"))}
         found |= {key: Source(parts, name) for key, name in columns.items()}
-    return Found(found) if any(key.field in ("embeddings", "values") for key in found) else None
+    return Found(found) if any(key.field in ("embeddings", "tokens/values", "values") for key in found) else None
 
 
 _SIDES = {
@@ -89,6 +89,7 @@ _SIDES = {
 }  # fmt: skip
 _SIDE = f"({'|'.join(_SIDES)})"
 _VECTORS = "(?:embeddings?|embeds?|embs?|features?|feats?|vectors)"
+_PIECES = "(?:token|word|frame)s?"
 _ITEM = "(?:video|vid|image|img|audio|item|gallery)"
 # What a flat name means; {} stands for the side that the pattern caught, ITEM for whatever the items are.
 _FLAT = (
@@ -97,12 +98,21 @@ _FLAT = (
     (rf"(?:text|query|caption)_{_ITEM}_ids?", "test/text/item_ids"),
     (rf"{_SIDE}_ids", "test/{}/ids"),
     (rf"{_SIDE}_weights?", "test/{}/weight"),
+    (rf"{_SIDE}_{_PIECES}(?:_{_VECTORS})?", "test/{}/tokens/values"),
+    (rf"{_SIDE}_(?:{_PIECES}_)?mask", "test/{}/tokens/mask"),
+    (rf"{_SIDE}_{_PIECES}_(weights|offsets)", "test/{}/tokens/{}"),
     (r"(?:text_|query_)?captions|texts|sentences", "test/text/captions"),
     (rf"{_ITEM}_(?:captions|titles)|titles", "test/ITEM/titles"),
     (rf"query_?bank_(?:text_)?{_VECTORS}", "bank/text/embeddings"),
+    (rf"query_?bank_(?:text_)?{_PIECES}(?:_{_VECTORS})?", "bank/text/tokens/values"),
+    (rf"query_?bank_(?:text_)?(?:{_PIECES}_)?mask", "bank/text/tokens/mask"),
+    (rf"query_?bank_(?:text_)?{_PIECES}_weights", "bank/text/tokens/weights"),
     (r"query_?bank_(?:text_)?ids", "bank/text/ids"),
     (r"query_?bank_(?:text_)?captions", "bank/text/captions"),
     (rf"(?:gallery|item|video)_?bank_(?:{_ITEM}_)?{_VECTORS}", "bank/ITEM/embeddings"),
+    (rf"(?:gallery|item|video)_?bank_(?:{_ITEM}_)?{_PIECES}(?:_{_VECTORS})?", "bank/ITEM/tokens/values"),
+    (rf"(?:gallery|item|video)_?bank_(?:{_ITEM}_)?(?:{_PIECES}_)?mask", "bank/ITEM/tokens/mask"),
+    (rf"(?:gallery|item|video)_?bank_(?:{_ITEM}_)?{_PIECES}_weights", "bank/ITEM/tokens/weights"),
     (rf"(?:gallery|item|video)_?bank_(?:{_ITEM}_)?ids", "bank/ITEM/ids"),
 )
 
@@ -116,21 +126,30 @@ def _flat(given: Given) -> Found | None:
     for name in raw.entries:
         for pattern, meaning in _FLAT:
             if match := re.fullmatch(pattern, name):
-                side = _SIDES[match[1]] if match.groups() else ""
-                meanings[name] = meaning.format(side)
+                side, *more = (_SIDES.get(word, word) for word in match.groups()) if match.groups() else ("",)
+                says = meaning.format(side, *more)
+                if _fits(says, raw.entries[name], f"{re.split('_(?:embed|emb|feat|vec)', name)[0]}_offsets" in raw.entries):
+                    meanings[name] = says
                 break
     words = {meaning.split("/")[1] for meaning in meanings.values()}
     items = next((word for word in ITEM_SETS if word in words), "item")
     texts = "query" if "query" in words and "text" not in words else "text"
     found: dict[Key, Source] = {}
     for name, meaning in meanings.items():
-        split, group, what = meaning.split("/")
+        split, group, what = meaning.split("/", 2)
         group = {"ITEM": items, "text": texts, "query": texts}.get(group, group)
         found.setdefault(Key(split, group, what), Source(raw.path, name))
     for name in raw.entries:
         if name not in meanings and (key := recognise(name)):
             found.setdefault(key, Source(raw.path, name))
-    return Found(found) if any(key.field == "embeddings" for key in found) else None
+    return Found(found) if any(key.field in ("embeddings", "tokens/values") for key in found) else None
+
+
+def _fits(meaning: str, entry: Entry, ragged: bool) -> bool:
+    """Whether an array can be what its name says: ids of tokens are no features of theirs."""
+    if meaning.endswith("tokens/values"):
+        return len(entry.shape) == (2 if ragged else 3) and "float" in entry.dtype
+    return not meaning.endswith("tokens/mask") or len(entry.shape) == 2
 
 
 @layout("clip-retrieval", "a folder: text_emb/text_emb_0.npy, img_emb/img_emb_0.npy, metadata/…; row = pair")

@@ -208,4 +208,4 @@ def of_role(sources: Mapping[Key, Source], role: str) -> dict[str, Key]:
     return found
 
 
-_VALUES = ("embeddings", "scores")
+_VALUES = ("embeddings", "tokens/values", "scores")

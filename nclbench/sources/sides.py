@@ -8,6 +8,7 @@ from nclbench.errors import InputError
 from nclbench.problem import Embeddings, Floats, first_bad_row, generated_ids
 from nclbench.sources.relation import names, numbers
 from nclbench.sources.source import Loaded
+from nclbench.sources.token_sets import tokens_of
 
 _WORD = {"queries": "text", "items": "video", "query_bank": "bank-text", "item_bank": "bank-video"}
 
@@ -17,6 +18,9 @@ def collection(role: str, given: Mapping[str, Loaded], count: int | None = None,
     vectors = given.get("embeddings")
     origin = vectors.origin if vectors is not None else origin
     size = len(vectors.array) if vectors is not None and vectors.array.ndim else count or 0
+    tokens = tokens_of(given, size or None)
+    if tokens is not None and not size:
+        size, origin = len(tokens), tokens.origin
     if size == 0:
         raise InputError(f"{origin}: empty; there is nothing to evaluate")
     lists = {name: names(given[name]) for name in ("ids", "captions", "titles") if name in given}
@@ -37,6 +41,7 @@ def collection(role: str, given: Mapping[str, Loaded], count: int | None = None,
         captions=None if captions is None else tuple(captions),
         weight=numbers(given["weight"]) if "weight" in given else None,
         origin=origin,
+        tokens=tokens,
     )
 
 

@@ -1,0 +1,92 @@
+"""Scores that are dear to make are made once: a base that keeps every exact tile it was asked for."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nclbench.interfaces import Base, Rows
+from nclbench.plan import FLAGS, SUMS, Plan
+
+
+@dataclass(eq=False)
+class Remembered:
+    """A base whose float64 tiles are bit for bit the defined scores, so that they can stand for tiles and pairs alike.
+
+    Every operator's fit and the ranking ask for all scores; here only the first one makes them. Each process keeps what
+    it was asked for. Nothing is kept before something exact is wanted: float32 tiles are quicker where one pass is all.
+    """
+
+    base: Base
+    scores: Tensor = field(init=False)
+    known: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.scores = torch.empty(self.shape, dtype=SUMS, device=self.plan.device)
+        self.known = torch.zeros(self.shape, dtype=FLAGS, device=self.plan.device)
+
+    @staticmethod
+    def size(shape: tuple[int, int]) -> int:
+        """The bytes that it takes."""
+        return shape[0] * shape[1] * (SUMS.itemsize + FLAGS.itemsize)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.base.shape
+
+    @property
+    def plan(self) -> Plan:
+        return self.base.plan
+
+    @property
+    def error(self) -> float:
+        return self.base.error
+
+    @property
+    def largest(self) -> float:
+        return self.base.largest
+
+    @property
+    def spread(self) -> float:
+        return self.base.spread
+
+    @property
+    def tolerance(self) -> float:
+        return self.base.tolerance
+
+    @property
+    def shelf(self) -> dict[str, Any] | None:
+        return self.base.shelf
+
+    def fresh(self, fine: bool) -> bool:
+        return False
+
+    def alike(self, axis: int) -> Tensor | None:
+        return self.base.alike(axis)
+
+    def tile(self, rows: Rows, columns: Rows) -> Tensor:
+        place = _place(rows, columns)
+        return self.scores[place] if bool(self.known[place].all()) else self.base.tile(rows, columns)
+
+    def fine(self, rows: Rows, columns: Rows) -> Tensor:
+        place = _place(rows, columns)
+        if not bool(self.known[place].all()):
+            # threads may do so at once: they write the same numbers, and say so only then
+            self.scores[place] = self.base.fine(rows, columns)
+            self.known[place] = True
+        return self.scores[place]
+
+    def exact(self, query: Tensor, item: Tensor) -> Tensor:
+        out = self.scores[query, item]
+        new = ~self.known[query, item]
+        if bool(new.any()):
+            out[new] = self.base.exact(query[new], item[new])
+        return out
+
+
+def _place(rows: Rows, columns: Rows) -> tuple[Rows, Rows]:
+    """Chosen rows and chosen columns as places of a table of both."""
+    if isinstance(rows, Tensor) and isinstance(columns, Tensor):
+        return rows[:, None], columns
+    return rows, columns
