@@ -13,7 +13,8 @@ from nclbench.plan import COUNTS, SCORES, SUMS, Plan
 from nclbench.problem import Floats
 
 Rows = slice | Tensor
-_PAIR_BYTES = 16 << 20
+# more at once leave the cache, and are five times slower
+_PAIR_BYTES = 4 << 20
 _MANY = 1 << 16
 # scores by which lines of a matrix are first told apart
 _FEW = 32
