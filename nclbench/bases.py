@@ -16,7 +16,8 @@ from nclbench.ragged import Ragged
 
 Rows = slice | Tensor
 Prepared = Tensor | Ragged
-_PAIR_BYTES = 16 << 20
+# more at once leave the cache, and are five times slower
+_PAIR_BYTES = 4 << 20
 _MANY = 1 << 16
 # scores by which lines of a matrix are first told apart
 _FEW = 32

@@ -95,9 +95,19 @@ class CountAbove:
 
 def _maxima(tile: Tensor, width: int) -> Tensor:
     """(n, width * _CHUNK) -> (n, width), the largest of every width-th column; quick in the order of memory."""
-    if tile.stride(1) == 1:
-        return tile.reshape(len(tile), _CHUNK, width).amax(1)
-    return tile.T.reshape(_CHUNK, width, len(tile)).amax(0).T
+    if tile.stride(1) != 1:
+        return tile.T.reshape(_CHUNK, width, len(tile)).amax(0).T
+    half = torch.maximum(tile[:, : 4 * width], tile[:, 4 * width :])
+    quarter = torch.maximum(half[:, : 2 * width], half[:, 2 * width :])
+    return torch.maximum(quarter[:, :width], quarter[:, width:])
+
+
+def _taken(tile: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """The entries at these places, as `tile[row, column]` gives them, in a third of the time."""
+    (n, m), (down, across) = tile.shape, tile.stride()
+    flat = tile.as_strided(((n - 1) * down + (m - 1) * across + 1,), (1,))
+    places = row * down + column * across
+    return flat.index_select(0, places.view(-1)).view(places.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,21 +148,23 @@ class Leaders:
         chunks = _maxima(tile[:, : width * _CHUNK], width)
         bar = _outward(bar, tile.dtype, -torch.inf)
         if bool(bar.isinf().any()):
-            bar = torch.maximum(bar, chunks.topk(self.count, dim=1).values[:, -1])
+            bar = torch.maximum(bar, chunks.topk(self.count, dim=1, sorted=False).values.amin(1))
         row, chunk = (chunks >= bar[:, None]).nonzero(as_tuple=True)
         members = chunk[:, None] + width * torch.arange(_CHUNK, device=tile.device)
-        inside = tile[row[:, None], members] >= bar[row, None]
-        rest, tail = (tile[:, width * _CHUNK :] >= bar[:, None]).nonzero(as_tuple=True)
-        row = torch.cat([row[:, None].expand_as(members)[inside], rest])
-        column = torch.cat([members[inside], tail + width * _CHUNK])
-        row, order = row.sort(stable=True)
-        column = column[order]
+        entries = _taken(tile, row[:, None], members)
+        inside = (entries >= bar[row, None]).view(-1).nonzero()[:, 0]
+        row, column, entries = row[inside // _CHUNK], members.view(-1)[inside], entries.view(-1)[inside]
+        if width * _CHUNK < tile.shape[1]:
+            rest, tail = (tile[:, width * _CHUNK :] >= bar[:, None]).nonzero(as_tuple=True)
+            row, order = torch.cat([row, rest]).sort(stable=True)
+            column = torch.cat([column, tail + width * _CHUNK])[order]
+            entries = torch.cat([entries, tile[rest, tail + width * _CHUNK]])[order]
         sizes = torch.bincount(row, minlength=len(tile))
         place = torch.arange(len(row), device=tile.device) - (sizes.cumsum(0) - sizes)[row]
         longest = int(sizes.max()) if len(row) else 0
         value = torch.full((len(tile), longest), -torch.inf, dtype=SUMS, device=tile.device)
         index = torch.full((len(tile), longest), -1, dtype=COUNTS, device=tile.device)
-        value[row, place], index[row, place] = tile[row, column].to(SUMS), column + offset
+        value[row, place], index[row, place] = entries.to(SUMS), column + offset
         return value, index
 
     def merge(self, a: State, b: State) -> State:

@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from nclbench.errors import NotAvailable
 from nclbench.problem import Embeddings, Integers, Problem, subset
@@ -22,6 +20,10 @@ def shares(problem: Problem, role: str, folds: int) -> Iterator[tuple[Integers, 
     What shares a relevant item stays together: a caption's siblings in its bank would stand against their own video.
     Dealt by the order of the ids, whatever the order of the rows.
     """
+    # as long to load as a small evaluation without folds takes
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
     reverse = role == "item_bank"
     side, other = (problem.items, problem.queries) if reverse else (problem.queries, problem.items)
     group: npt.NDArray[Any] = np.arange(len(side))

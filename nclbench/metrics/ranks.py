@@ -1,7 +1,6 @@
 """Ranks of the first relevant item: median (MdR), mean (MnR) and mean reciprocal (MRR)."""
 
 import numpy as np
-from scipy.special import digamma
 
 from nclbench.metrics import Array, metric
 from nclbench.metrics.blocks import Blocks, Integers
@@ -48,8 +47,13 @@ def reciprocal(blocks: Blocks, k: int, ties: str) -> Array:
 
 def reciprocals(above: Integers, size: Integers) -> Array:
     """sum of 1 / r over r = g + 1 .. g + e, elementwise."""
-    exact = 1 / (above + 1.0)
-    return np.where(size == 1, exact, digamma(above + size + 1.0) - digamma(above + 1.0))
+    found: Array = 1 / (above + 1.0)
+    tied = size > 1
+    if tied.any():
+        from scipy.special import digamma  # as long to load as a small evaluation takes, and ties are rare
+
+        found[tied] = digamma(above[tied] + size[tied] + 1.0) - digamma(above[tied] + 1.0)
+    return found
 
 
 def _first_of_many(g: int, e: int, p: int) -> float:

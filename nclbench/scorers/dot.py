@@ -43,7 +43,7 @@ class _Product:
 
     def pairs(self, queries: Tensor, items: Tensor) -> Tensor:
         # a product of two float32 numbers is exact in float64: only the order of the additions matters
-        return tree_sum(queries.to(SUMS) * items.to(SUMS))
+        return tree_sum(queries.to(SUMS) * items)
 
     def error(self, queries: Tensor, items: Tensor) -> float:
         """D u / (1 - D u) |q| |v| (Higham 2002, section 3.1), with room for underflow and float64 rounding."""
