@@ -27,7 +27,7 @@ FLOORS = {
     "5b": "fitting",
     "6": "metrics/ protocols significance stamps diagnostics/",
     "6b": "instances comparison/",
-    "7": "evaluation deploy",
+    "7": "evaluation deploy gate/",
     "8": "report/ sources/ sinks/",
     "8b": "sweep/ bench/",
     "9": "cli/",
