@@ -91,6 +91,16 @@ class Run:
         """`t2v`, `v2t` or `v2t-videos`: how metrics of this run are named, as in `v2t-videos.R@1`."""
         return f"{self.direction}-videos" if self.protocol == "videos" else self.direction
 
+    @property
+    def figures(self) -> dict[str, Value]:
+        """The metrics, and those of the diagnostics that are a single figure."""
+        single = {
+            name: Value(entry["value"], entry["unit"], 0, entry["value"], entry["value"])
+            for name, entry in self.diagnostics.items()
+            if isinstance(entry, Mapping) and "unit" in entry and isinstance(entry.get("value"), float | int)
+        }
+        return {**single, **self.metrics}
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Run":
         given = dict(data)

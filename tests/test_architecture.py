@@ -30,7 +30,7 @@ FLOORS = {
     "6": "metrics/ protocols significance stamps diagnostics/",
     "6b": "diagnosis",
     "6c": "instances comparison/ runs",
-    "7": "evaluation deploy",
+    "7": "evaluation deploy gate/",
     "8": "report/ sources/ sinks/",
     "8b": "sweep/ bench/ audit/",
     "9": "cli/",

@@ -16,6 +16,7 @@ from nclbench.cli.datasets import app as datasets
 from nclbench.cli.demo import demo
 from nclbench.cli.eval import evaluate
 from nclbench.cli.failures import INTERRUPTED, debugging, explained
+from nclbench.cli.gate import gate
 from nclbench.cli.hubness_report import hubness_report
 from nclbench.cli.inspect import inspect
 from nclbench.cli.list import names
@@ -62,6 +63,7 @@ app.command("convert", context_settings=SETTINGS)(convert)
 app.command("bench", context_settings=SETTINGS)(bench)
 app.command("compare", context_settings=SETTINGS)(compare)
 app.command("table", context_settings=SETTINGS)(table)
+app.command("gate", context_settings=SETTINGS)(gate)
 app.command("list", context_settings=SETTINGS)(names)
 app.add_typer(datasets, name="datasets")
 

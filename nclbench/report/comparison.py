@@ -1,9 +1,7 @@
 """A comparison as a table, as CSV and as JSON. Every difference is marked as significant or as not."""
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib import import_module
 
@@ -11,9 +9,9 @@ from nclbench.comparison import LEVEL, Compared, Comparison, Difference
 from nclbench.comparison.flips import HEADS, flips
 from nclbench.errors import UsageError, nearest
 from nclbench.files import printable
-from nclbench.files import spreadsheet as guard
 from nclbench.report import DIALECTS, FORMATS
 from nclbench.report.cells import STANDINGS, Cell, Group, Note, Row, Table
+from nclbench.report.csv import lines
 from nclbench.report.json import safe
 from nclbench.report.standing import standing, standings
 from nclbench.report.table import shown, title
@@ -61,7 +59,7 @@ def table(comparison: Comparison) -> Table:
 
 def by_query(comparison: Comparison) -> str:
     """CSV of the queries won and lost, see `nclbench.comparison.flips`."""
-    return _lines(HEADS, flips(comparison))
+    return lines(HEADS, flips(comparison))
 
 
 def _block(each: Compared) -> tuple[Row, ...]:
@@ -178,17 +176,4 @@ def _csv(comparison: Comparison) -> str:
         for each in comparison.compared
         for difference in each.differences
     )
-    return _lines((*_KEYS, *fields, "significant"), rows)
-
-
-def _lines(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(heads)
-    writer.writerows([guard(str(value)) if isinstance(value, str) else _plain(value) for value in row] for row in rows)
-    return stream.getvalue()
-
-
-def _plain(value: object) -> str:
-    """A figure as Python writes it, so that it can be read back to the same bits."""
-    return "" if value is None else repr(value)
+    return lines((*_KEYS, *fields, "significant"), rows)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Iterable, Sequence
 
 from nclbench.files import spreadsheet as guard
 from nclbench.report.cells import Cell, Table
@@ -37,3 +38,13 @@ def _beside(cell: Cell) -> dict[str, float | str]:
 
 def _plain(value: float | str | None) -> str:
     return "" if value is None else value if isinstance(value, str) else repr(value)
+
+
+def lines(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A header and rows of texts, which are guarded, and figures, which read back to the same bits."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(heads)
+    for row in rows:
+        writer.writerow([guard(value) if isinstance(value, str) else "" if value is None else repr(value) for value in row])
+    return stream.getvalue()

@@ -1,7 +1,7 @@
 """From results to the comparison table: which columns, which blocks, which marks, and what the notes must say."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from nclbench.errors import UsageError, nearest
@@ -81,7 +81,7 @@ def _tells(name: str, rows: Sequence[Row]) -> bool:
 def columns(runs: Sequence[Run], wanted: Sequence[str] | None) -> list[str]:
     """Which metrics are shown; without labels there are only diagnostics. One that no run has is a UsageError."""
     metrics = list(dict.fromkeys(name for run in runs for name in run.metrics))
-    known = list(dict.fromkeys([*metrics, *(name for run in runs for name in _figures(run))]))
+    known = list(dict.fromkeys([*metrics, *(name for run in runs for name in run.figures)]))
     if wanted is None:
         return [name for name in DEFAULT_METRICS if name in metrics] or metrics or known or list(DEFAULT_METRICS)
     return list(dict.fromkeys(_known(name, known) for name in wanted))
@@ -100,20 +100,10 @@ def _known(name: str, known: Sequence[str]) -> str:
     return found
 
 
-def _figures(run: Run) -> dict[str, Value]:
-    """The metrics of a run, and those of its diagnostics that are a single figure."""
-    single = {
-        name: Value(entry["value"], entry["unit"], 0, entry["value"], entry["value"])
-        for name, entry in run.diagnostics.items()
-        if isinstance(entry, Mapping) and "unit" in entry and isinstance(entry.get("value"), float | int)
-    }
-    return {**single, **run.metrics}
-
-
 def row_of(run: Run, metrics: Sequence[str], decimals: int = 1, beside: Beside | None = None) -> Row:
     """One run as a row, without marks and signs."""
     operator = run.operator
-    figures = _figures(run)
+    figures = run.figures
     nothing = "–" if operator.unavailable is None else "n/a"
     return Row(
         dataset=printable(run.dataset),
