@@ -12,7 +12,7 @@ from typing import Any
 
 from nclbench import evaluate, load
 from nclbench.audit.advice import advise
-from nclbench.audit.figures import write
+from nclbench.audit.figures import drawn, write
 from nclbench.audit.page import render
 from nclbench.audit.states import directions
 from nclbench.cli.demo import DATA
@@ -31,7 +31,7 @@ def main() -> None:
     advice = [advise(problem, each.name, 0.01, choose()) for each in found]
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
-        write(found, Path(name))
+        write(drawn(found), Path(name))
         for figure in FIGURES:
             shutil.copy(Path(name) / f"{figure}.svg", FOLDER / f"{figure}.svg")
         path = Path(name) / "report.html"

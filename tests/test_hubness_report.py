@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 from test_cli import run
 
-from nclbench import evaluate
+from nclbench import Results, evaluate
 from nclbench.audit.advice import advise
 from nclbench.audit.conditions import Condition
+from nclbench.audit.figures import drawn
 from nclbench.audit.findings import findings
+from nclbench.audit.page import render
 from nclbench.audit.people import hubs, starved
 from nclbench.audit.sections import markdown, sections
 from nclbench.audit.states import directions
@@ -78,12 +80,45 @@ def test_planted_hub_and_starved_item_are_named_first() -> None:
     assert hub.shown[0] > 300 > hub.shown[1] and hub.stolen[0] is not None and hub.stolen[0] > 50
 
 
+@pytest.mark.parametrize(("n", "m"), [(8, 40), (40, 8), (1, 5), (5, 1), (3, 3), (1, 1)])
+def test_small_sides_have_short_lists(n: int, m: int) -> None:
+    scores = np.random.default_rng(n + m).normal(size=(n, m))
+    problem = factories.of_scores(scores, Relevance.of_items(np.arange(n) % m))
+    results = evaluate(problem, ["csls:k=1"], hubness=True, tau=0.5)
+    found = directions(results)
+    assert {each.name: each.cutoff for each in found} == {
+        "t2v": max(k for k in (1, 5, 10) if k <= m), "v2t": max(k for k in (1, 5, 10) if k <= n)
+    }  # fmt: skip
+    for each in found:
+        assert min(each.occurrence(state).min() for state in each.states) >= 0
+        assert all(0 <= finding.chance[0] < np.inf for finding in findings(each) if finding.chance)
+    assert "| -1 |" not in markdown(sections(found, []))
+    assert render(results, found, []) and drawn(found)
+
+
+def test_few_errors_and_few_queries_fail_nobody() -> None:
+    draw = np.random.default_rng(0)
+    easy = factories.of_scores(draw.normal(size=(50, 400)) + 30 * np.eye(50, 400), Relevance.of_items(np.arange(50)))
+    (found, *_) = directions(evaluate(easy, hubness=True, tau=1.0, direction="t2v"))
+    assert {each.verdict for each in findings(found) if each.name.startswith(("p.", "wrong"))} == {"info"}
+    pair = [
+        evaluate(factories.of_scores(draw.normal(size=(300, 300)) + shift * np.eye(300), model=name), hubness=True, tau=1.0)
+        for name, shift in (("a", 2.0), ("b", 4.5))
+    ]
+    (found, *_) = directions(Results.joined(pair))
+    assert found.labels == ("a: raw", "b: raw")
+    (wrong,) = (each for each in findings(found) if each.name == "wrong.top10")
+    assert wrong.values[1] is not None and wrong.values[1][1] in ("ok", "info")
+    (helped,) = (each for each in findings(found) if each.name == "helped")
+    assert helped.values[0] is None and helped.values[1] is not None and helped.values[1][0] > 0.3
+
+
 def test_an_even_gallery_is_found_even() -> None:
     draw = np.random.default_rng(1)
     scores = draw.normal(size=(300, 300)) + 30 * np.eye(300)
     (found, *_) = directions(evaluate(factories.of_scores(scores), hubness=True, tau=1.0, direction="t2v"))
     verdicts = {each.name: each.verdict for each in findings(found)}
-    assert {verdicts[name] for name in ("largest@10", "hubs@10", "antihubs@10", "p.under", "p.over")} == {"ok"}
+    assert {verdicts[name] for name in ("largest@10", "hubs@10", "antihubs@10", "p.wanted.under", "p.wanted.over")} == {"ok"}
 
 
 def test_advice_gains_on_folds_and_says_so() -> None:
@@ -93,7 +128,7 @@ def test_advice_gains_on_folds_and_says_so() -> None:
     again = evaluate(problem, [advice.spec], metrics="R@1", direction="t2v", folds=5)
     assert [run.metrics["R@1"].value for run in again.runs] == [advice.before, advice.after]
     assert again.runs[1].operator.fitted_on == "test-folds(5)"
-    assert f"--normalize {advice.spec} brings R@1 from" in advice.text and "5 folds" in advice.text
+    assert f"--normalize {advice.spec} --bank folds=5 brings R@1 from" in advice.text and "5 folds" in advice.text
     nothing = advise(factories.of_scores(np.eye(300) + 1e-3 * np.arange(300)[:, None]), "t2v", 0.1, Plan())
     assert nothing.spec == "" and nothing.text.startswith("nothing: none of csls")
     blind = advise(replace(problem, relevance=None), "v2t", 0.1, Plan())
@@ -117,7 +152,7 @@ def test_sections_hold_nothing_that_markdown_or_terminals_obey() -> None:
     text = markdown(sections(found, []))
     assert "\x1b" not in text
     for line in text.splitlines():
-        assert not line.startswith("| ") or line.count(" | ") in (5, 6, 7)
+        assert not line.startswith("| ") or line.count(" | ") in (5, 6, 7, 8)
 
 
 # ------------------------------------------------------------------------------------------ the command
@@ -215,7 +250,7 @@ def test_two_models_side_by_side(model: Path, tmp_path: Path) -> None:
 def test_logged_queries_without_labels(model: Path, tmp_path: Path) -> None:
     done = run("hubness-report", "--emb", model, "--no-labels", "--normalize", "csls:k=3", "--out-dir", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "gini@10 from" in done.stdout and "wrong 1st" not in done.stdout
+    assert "gini@10 from" in done.stdout and "wrong raw" not in done.stdout
     items = parquet.read_table(tmp_path / "items.parquet").to_pydict()
     assert "p" in items and "fp" not in items
     queries = parquet.read_table(tmp_path / "queries.parquet").to_pydict()
@@ -228,7 +263,9 @@ def test_logged_queries_without_labels(model: Path, tmp_path: Path) -> None:
         (("--fail-on", "antihub@10>0.2"), 2, "did you mean 'antihubs@10'?"),
         (("--fail-on", "antihubs>0.2"), 2, "unknown diagnostic 'antihubs'"),
         (("--fail-on", "p.over=3"), 2, "write NAME>NUMBER, such as antihubs@10>0.2"),
-        (("--fail-on", "p.bank.over>0"), 3, "is not defined for any row of this report"),
+        (("--fail-on", "p.bank.over>0", "-o", "r.html"), 3, "p.bank.over is not defined for t2v raw"),
+        (("--fail-on", "antihubs@7>0"), 2, "unknown diagnostic 'antihubs@7'"),
+        (("--normalize", "sinkhorn:fit=bank", "--fail-on", "hubs@10>=0"), 3, "there is no row that it could be about"),
         (("-o", "r.pdf"), 2, ".pdf is no kind of report; use .html, .json, .md or .txt"),
         (("-f", "latex"), 2, "use table, md or json"),
         (("--tau", "0"), 2, "--tau is 0.0; it must be positive"),
@@ -267,6 +304,9 @@ def test_limits_are_read_or_refused(text: str) -> None:
 
 def test_a_limit_on_what_nobody_has_is_an_error() -> None:
     found = directions(evaluate(factories.hubs(40, 30, 8, 4), ["gc"], hubness=True))
-    assert list(Condition.parse("antihubs@10>=0").broken(found)) != []
-    with pytest.raises(InputError, match="not defined for any row"):
-        list(Condition.parse("p.over>0").broken(found))
+    assert list(Condition.parse("antihubs@10>=0").broken(found, True)) != []
+    with pytest.raises(InputError, match="p.over is not defined for t2v gc"):
+        list(Condition.parse("p.over>0").broken(found, True))
+    assert list(Condition.parse("p.over>=0%").broken(found, False)) != []
+    assert Condition.parse("antihubs@10>20%").bound == 0.2
+    assert list(Condition.parse("t2v.R@1<101").broken(found, True))[0].startswith("t2v gc: R@1 is ")

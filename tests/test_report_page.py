@@ -16,7 +16,7 @@ from nclbench.audit.page import render
 from nclbench.audit.states import directions
 from nclbench.audit.thumbnails import load
 from nclbench.plan import Plan
-from nclbench.problem import Embeddings, Problem
+from nclbench.problem import Embeddings, Problem, Relevance
 
 SPECS = ["sinkhorn:tau=0.1", "gc"]
 HOSTILE = "<img src=x onerror=alert(1)><script>console.log('ran')</script> & \"quoted\""
@@ -241,6 +241,62 @@ def test_without_labels_nothing_about_them_is_shown(tmp_path: Path) -> None:
         assert wrong == []
 
 
+def test_queries_with_several_right_ones_and_with_none(tmp_path: Path) -> None:
+    made = factories.hubs(30, 20, 8, 4, noise=2.0)
+    pairs = [(query, item) for query in range(29) for item in (query % 20, (query + 7) % 20)]
+    problem = Problem(made.queries, made.items, Relevance.of(*np.array(pairs).T), logit_scale=10.0)
+    results = evaluate(problem, hubness=True)
+    path = tmp_path / "report.html"
+    path.write_text(render(results, directions(results), []), encoding="utf-8")
+    queries, items = mine(results, "queries", "none"), mine(results, "items", "none")
+    with browser.opened(path) as (page, wrong):
+        lost = int(np.flatnonzero([len(set(w) & set(t)) == 1 for w, t in zip(queries["wants"], queries["top"], strict=True)])[0])
+        other = next(name for name in queries["wants"][lost] if name not in queries["top"][lost])
+        page.fill("#item-search", other)
+        page.click(f"#items tbody tr[data-at='{items['id'].tolist().index(other)}']")
+        text = page.inner_text("#detail-body")
+        assert f"{queries['id'][lost]}\nnot among the first 10; above it:" in text and "(right too)" in text
+        unknown = queries["id"][29]
+        for name in set(queries["top"][29][:1]):
+            page.fill("#item-search", name)
+            page.click(f"#items tbody tr[data-at='{items['id'].tolist().index(name)}']")
+            right, stolen = (
+                page.query_selector(f"#detail-body h3:text-matches('^{head}')").query_selector("xpath=..").inner_text()
+                for head in ("Answers", "Stolen")
+            )
+            assert unknown not in right.split() and unknown not in stolen.split()
+        assert wrong == []
+
+
+def test_what_is_open_stays_open_under_other_scores_and_colours(page: Any, results: Results) -> None:
+    choose(page, "t2v", "raw")
+    page.click("#items tbody tr")
+    title = page.inner_text("#detail-title")
+    before = page.inner_text("#detail-body")
+    page.click("#states button:text-matches('^sinkhorn')")
+    assert page.inner_text("#detail-title") == title and page.inner_text("#detail-body") != before
+    page.click("#theme")
+    assert page.is_visible("#detail")
+    page.click("#theme")
+    page.click("#directions button:text-is('v2t')")
+    assert not page.is_visible("#detail")
+
+
+def test_it_prints_on_paper_and_fits_a_telephone(page: Any) -> None:
+    choose(page, "t2v", "sinkhorn")
+    page.set_viewport_size({"width": 400, "height": 800})
+    page.wait_for_function("document.documentElement.scrollWidth <= 400", timeout=10_000)
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    page.wait_for_timeout(300)
+    widths = page.eval_on_selector_all(".js-plotly-plot .main-svg", "all => all.map(svg => svg.getBoundingClientRect().width)")
+    assert widths and max(widths) <= 330
+    assert not page.is_visible(".bar")
+    page.emulate_media(media="screen")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    page.set_viewport_size({"width": 1200, "height": 900})
+
+
 def test_a_long_gallery_is_a_stated_sample(tmp_path: Path) -> None:
     made = factories.hubs(300, 200, 12, 4)
     results = evaluate(made, hubness=True)
@@ -251,6 +307,7 @@ def test_a_long_gallery_is_a_stated_sample(tmp_path: Path) -> None:
     with browser.opened(path) as (page, wrong):
         assert "60 of 200 items are listed" in page.inner_text("#sample")
         assert "60 of 300 queries are listed" in page.inner_text("#sample")
+        assert "Tables and lists are of a part" in page.inner_text("#short") and "of 200 items" in page.inner_text("#short")
         assert page.inner_text("#item-count") == "60 of 60"
         page.fill("#item-search", hub)
         assert len(rows(page, "items")) >= 1

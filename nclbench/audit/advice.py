@@ -19,10 +19,11 @@ _SCORES, _LEAST = 50_000_000, 200
 
 @dataclass(frozen=True)
 class Advice:
-    """spec: what to try, empty where nothing tried gains. before, after: R@1 in percent (gini@10 without
+    """spec: what to try, empty where nothing tried surely gains. before, after: R@1 in percent (gini@10 without
     labels), each under its own name. gain: (mean, low, high) of the paired difference in points, for R@1.
 
     tried: all specs, the best of which this is. fitted: what they were fitted on. reason: why there is no advice.
+    model: on which, where there are several.
     """
 
     direction: str
@@ -35,18 +36,26 @@ class Advice:
     fitted: str
     queries: int
     reason: str = ""
+    model: str = ""
 
     @property
     def text(self) -> str:
         """One sentence."""
         if self.reason:
             return self.reason
-        how = f"{len(self.tried)} tried on {self.queries} queries, fitted on {self.fitted}"
+        how = f"{len(self.tried)} tried on {self.queries} queries{self.model and f' of {self.model}'}, fitted on {self.fitted}"
         if not self.spec:
-            return f"nothing: none of {', '.join(self.tried)} helps ({how})"
+            best = "" if self.gain is None else f", the best {self._gain}"
+            return f"nothing: none of {', '.join(self.tried)} surely helps ({how}{best})"
         shown = f"{self.before:.1f} to {self.after:.1f}" if self.gain else f"{self.before:.2f} to {self.after:.2f}"
-        sure = "" if self.gain is None else f" ({self.gain[0]:+.1f}, 95 % interval {self.gain[1]:+.1f} to {self.gain[2]:+.1f})"
-        return f"--normalize {self.spec} brings {self.measure} from {shown}{sure}; the best of {how}"
+        sure = "" if self.gain is None else f" ({self._gain})"
+        options = f"--normalize {self.spec}" + ("" if self.fitted == "the bank" else f" --bank folds={FOLDS}")
+        return f"{options} brings {self.measure} from {shown}{sure}; the best of {how}"
+
+    @property
+    def _gain(self) -> str:
+        assert self.gain is not None
+        return "{:+.1f}, 95 % interval {:+.1f} to {:+.1f}".format(*self.gain)
 
 
 def advise(problem: Problem, direction: str, tau: float, plan: Plan) -> Advice:
@@ -77,7 +86,7 @@ def advise(problem: Problem, direction: str, tau: float, plan: Plan) -> Advice:
         gain = (rated["none"] - rated[best], *interval(difference, cluster=_clusters(asked)))
     return replace(
         nothing,
-        spec=best if rated[best] < rated["none"] else "",
+        spec=best if rated[best] < rated["none"] and (gain is None or gain[1] > 0) else "",
         measure="R@1" if labelled else uneven,
         before=abs(rated["none"]),
         after=abs(rated[best]),

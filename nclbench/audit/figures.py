@@ -1,6 +1,7 @@
 """Figures for a paper: one column wide, in PDF, SVG and PNG, told apart by line and hatch as well as by colour."""
 
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,38 +39,43 @@ _UNDATED: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}
 Drawing = Callable[["Axes", Direction], bool]
 
 
-def write(directions: list[Direction], folder: Path) -> list[Path]:
-    """Writes `t2v-lorenz.pdf` and so on into a folder, and returns what it wrote. Figures that need labels need them."""
+def drawn(directions: list[Direction]) -> dict[str, bytes]:
+    """`t2v-lorenz.pdf` and so on with their contents. Figures that need labels are left out without them."""
     try:
         import matplotlib as mpl
         from matplotlib.figure import Figure
     except ImportError:
         raise MissingError("figures need matplotlib; pip install matplotlib") from None
 
-    written = []
+    found = {}
     with mpl.rc_context(_STYLE):
         for direction, name, draw in _all(directions):
             figure = Figure()
             if not draw(figure.subplots(), direction):
                 continue
             for ending in ENDINGS:
-                path = folder / f"{direction.name}-{name}.{ending}"
-                with replacing(path) as temporary:
-                    figure.savefig(temporary, format=ending, dpi=300, metadata=_UNDATED[ending])
-                written.append(path)
-    return written
+                stream = BytesIO()
+                figure.savefig(stream, format=ending, dpi=300, metadata=_UNDATED[ending])
+                found[f"{direction.name}-{name}.{ending}"] = stream.getvalue()
+    return found
+
+
+def write(figures: dict[str, bytes], folder: Path) -> list[Path]:
+    """Writes figures into a folder, each whole."""
+    for name, content in figures.items():
+        with replacing(folder / name) as temporary:
+            temporary.write_bytes(content)
+    return [folder / name for name in figures]
+
+
+def names() -> list[str]:
+    """Of all files that may be written."""
+    return [f"{way}-{name}.{ending}" for way in ("t2v", "v2t") for name in DRAWINGS for ending in ENDINGS]
 
 
 def _all(directions: list[Direction]) -> Iterator[tuple[Direction, str, Drawing]]:
     for direction in directions:
-        for name, draw in (
-            ("representation", _representation),
-            ("sorted", _sorted),
-            ("lorenz", _lorenz),
-            ("occurrence", _occurrence),
-            ("errors", _errors),
-            ("changes", _changes),
-        ):
+        for name, draw in DRAWINGS.items():
             yield direction, name, draw
 
 
@@ -93,7 +99,7 @@ def _defined(direction: Direction) -> list[tuple[int, State, Any]]:
 
 
 def _representation(axes: "Axes", direction: Direction) -> bool:
-    edges = 2.0 ** np.arange(-6, 6.01, 0.25)
+    edges = 2.0 ** np.arange(-6.125, 6.2, 0.25)  # none at 1, where all are that are even
     for at, state, ratio in _defined(direction):
         filled = {"histtype": "step", "linestyle": _DASHES[at % 6]} if at else {"histtype": "stepfilled", "alpha": 0.55}
         within = np.clip(ratio, edges[0], edges[-1])
@@ -171,6 +177,16 @@ def _changes(axes: "Axes", direction: Direction) -> bool:
     for at, state in enumerate(direction.others, 1):
         axes.plot(before, state.queries["rank"], "ox^sDv"[(at - 1) % 6], markersize=2.2, markeredgewidth=0.5, fillstyle="none",
                   color=_COLOURS[at % 6], label=_label(direction, state), rasterized=True)  # fmt: skip
-    axes.set(xscale="log", yscale="log", xlabel=f"rank, {_label(direction, direction.reference)}", ylabel="rank, then")
+    axes.set(xscale="log", yscale="log", xlabel=f"rank, {_label(direction, direction.reference)}", ylabel="rank under operators")
     axes.legend()
     return True
+
+
+DRAWINGS: dict[str, Drawing] = {
+    "representation": _representation,
+    "sorted": _sorted,
+    "lorenz": _lorenz,
+    "occurrence": _occurrence,
+    "errors": _errors,
+    "changes": _changes,
+}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ OK, WARN, FAIL, INFO = "ok", "warn", "fail", "info"
 _BEYOND = {"antihubs": 0.1, "hubs": 0.2, "skewness": 1.0, "largest": 5.0}
 # shares of items that get less than half, or more than twice, of what they should
 _FEW, _MANY = 0.05, 0.2
+# queries an item from which that is judged, and wrong places from which their shares are
+_ENOUGH, _LEAST = 0.5, 30
+_TEN_MORE = 0.1
 WORST = 10
 
 
@@ -33,8 +37,8 @@ class Finding:
 
     @property
     def verdict(self) -> str:
-        """That of the first state."""
-        return self.values[0][1] if self.values[0] is not None else INFO
+        """That of the first state in which it is defined."""
+        return next((each[1] for each in self.values if each is not None), INFO)
 
     def text(self, value: float) -> str:
         """A figure as people read it."""
@@ -56,16 +60,18 @@ class Finding:
 def findings(direction: Direction) -> list[Finding]:
     """Of one direction, the most important first."""
     k = direction.cutoff
+    _, asking, one, asked = direction.words
+    against, wants = ("wanted.", "the labels want") if direction.labelled else ("", "is a fair share")
     found = [
-        _beside_chance(direction, f"largest@{k}", f"the most shown item is in so many times its fair share of top-{k} lists"),
-        _beside_chance(direction, f"hubs@{k}", f"share of all top-{k} places that items shown at least twice their share hold"),
-        _beside_chance(direction, f"antihubs@{k}", f"share of items that are in no top-{k} list"),
-        _beside_chance(direction, f"skewness@{k}", f"skewness of how often items are in top-{k} lists"),
-        _mass(direction, "p.under", "share of items with under half of their retrieval probability"),
-        _mass(direction, "p.over", "share of items with over twice their retrieval probability"),
-        _mass(direction, "p.bank.under", "the same of the bank's queries: under half of their retrieval probability"),
+        _beside_chance(direction, f"largest@{k}", f"the most shown {one} is in so many times its fair share of top-{k} lists"),
+        _beside_chance(direction, f"hubs@{k}", f"share of all top-{k} places held by {asked} shown at least twice their share"),
+        _beside_chance(direction, f"antihubs@{k}", f"share of {asked} that are in no top-{k} list"),
+        _beside_chance(direction, f"skewness@{k}", f"skewness of how often {asked} are in top-{k} lists"),
+        _mass(direction, f"p.{against}under", f"share of {asked} with under half of the probability that {wants}"),
+        _mass(direction, f"p.{against}over", f"share of {asked} with over twice the probability that {wants}"),
+        _mass(direction, "p.bank.under", f"share of {asked} with under half of their fair share from the bank"),
         _wrong_places(direction),
-        *_remedy(direction),
+        *_remedy(direction, asking, one),
         _gap(direction),
     ]
     return [each for each in found if each is not None and any(each.values)]
@@ -78,53 +84,68 @@ def _beside_chance(direction: Direction, name: str, says: str) -> Finding | None
     mean, low, high = told["chance"], told["chance_low"], told["chance_high"]
     share = name.startswith(("antihubs", "hubs"))
     fail = high + _BEYOND[name.partition("@")[0]]
+    # where lists hold all items there is nothing to tell
+    telling = direction.cutoff < len(direction.reference.items["id"])
 
     def judged(state: State) -> tuple[float, str] | None:
         value = state.number(name)
-        return None if value is None else (value, FAIL if value > fail else WARN if value > high else OK)
+        return None if value is None else (value, _verdict(value, high, fail) if telling else INFO)
 
-    return Finding(
-        name, says, tuple(map(judged, direction.states)), share, (mean, low, high), _bounds(high, fail, share)
-    )
+    bounds = _bounds(high, fail, share) if telling else ""
+    return Finding(name, says, tuple(map(judged, direction.states)), share, (mean, low, high), bounds)
 
 
 def _mass(direction: Direction, name: str, says: str) -> Finding:
+    """What is wanted of an item is known from labels only, and cannot be met by top heavy lists of few queries."""
+    reference = direction.reference
+    judging = direction.labelled and len(reference.queries["id"]) >= _ENOUGH * len(reference.items["id"])
+
     def judged(state: State) -> tuple[float, str] | None:
         value = state.number(name)
-        return None if value is None else (value, FAIL if value > _MANY else WARN if value > _FEW else OK)
+        return None if value is None else (value, _verdict(value, _FEW, _MANY) if judging else INFO)
 
-    return Finding(name, says, tuple(map(judged, direction.states)), True, None, _bounds(_FEW, _MANY, True))
+    return Finding(name, says, tuple(map(judged, direction.states)), True, None, _bounds(_FEW, _MANY, True) if judging else "")
+
+
+def _verdict(value: float, warn: float, fail: float) -> str:
+    return FAIL if value > fail else WARN if value > warn else OK
 
 
 def _bounds(warn: float, fail: float, share: bool) -> str:
-    return f"warn > {warn:.1%}, fail > {fail:.1%}" if share else f"warn > {warn:.1f}, fail > {fail:.1f}"
+    """In words; a share above 1 is no threshold."""
+    if not share:
+        return f"warn > {warn:.1f}, fail > {fail:.1f}"
+    return ", ".join(f"{name} > {bound:.1%}" for name, bound in ((WARN, warn), (FAIL, fail)) if bound < 1)
 
 
 def _wrong_places(direction: Direction) -> Finding | None:
-    """Whether a few items win what they should not."""
-    if not direction.labelled or "bad@1" not in direction.reference.items:
-        return None
-    wrong = int(direction.reference.items["bad@1"].sum())
+    """Whether a few items win what they should not: each state beside what chance makes of as many wrong places."""
     items = len(direction.reference.items["id"])
-    if not wrong or items <= WORST:
+    if "bad@1" not in direction.reference.items or items <= WORST:
         return None
-    usual = [_held(counts) for counts in drawn(wrong, items, 1, times=100)]
-    low, high = (float(each) for each in np.quantile(usual, (0.025, 0.975)))
-    fail = high + 0.1
+    usual = [_usual_top(int(state.items["bad@1"].sum()), items) for state in direction.states]
 
-    def judged(state: State) -> tuple[float, str] | None:
+    def judged(state: State, chance: tuple[float, float, float] | None) -> tuple[float, str] | None:
         counts = state.items["bad@1"]
+        if not counts.any():
+            return None
         share = _held(counts)
-        return (share, FAIL if share > fail else WARN if share > high else OK) if counts.any() else (0.0, OK)
+        return share, INFO if chance is None else _verdict(share, chance[2], chance[2] + _TEN_MORE)
 
-    return Finding(
-        "wrong.top10",
-        f"share of wrong first places that {WORST} items win",
-        tuple(map(judged, direction.states)),
-        True,
-        (float(np.mean(usual)), low, high),
-        _bounds(high, fail, True),
-    )
+    values = tuple(map(judged, direction.states, usual))
+    bounds = "" if usual[0] is None else _bounds(usual[0][2], usual[0][2] + _TEN_MORE, True)
+    says = f"share of wrong first places that {WORST} {direction.words[3]} win"
+    return Finding("wrong.top10", says, values, True, usual[0], bounds)
+
+
+@lru_cache(maxsize=64)
+def _usual_top(wrong: int, items: int) -> tuple[float, float, float] | None:
+    """(mean, low, high) of the share of so many wrong places that the ten luckiest get; None for too few to tell."""
+    if wrong < _LEAST:
+        return None
+    held = [_held(counts) for counts in drawn(wrong, items, 1, times=100)]
+    low, high = np.quantile(held, (0.025, 0.975))
+    return float(np.mean(held)), float(low), float(high)
 
 
 def _held(counts: Any) -> float:
@@ -132,19 +153,24 @@ def _held(counts: Any) -> float:
     return float(np.sort(counts)[-WORST:].sum() / max(counts.sum(), 1))
 
 
-def _remedy(direction: Direction) -> list[Finding]:
-    """Queries that find their item earlier or later than raw."""
-    if not direction.labelled or not direction.others or not all("won" in state.queries for state in direction.states):
+def _remedy(direction: Direction, asking: str, one: str) -> list[Finding]:
+    """Queries that find their item earlier or later than in what the state is compared with."""
+    if not direction.labelled:
         return []
     found = []
-    for name, says, sign in (
-        ("helped", "share of queries whose right item ranks better than raw", 1),
-        ("hurt", "share of queries whose right item ranks worse than raw", -1),
-    ):
-        values = tuple(
-            (float(np.mean(sign * np.nan_to_num(state.queries["won"]) > 0)), INFO) for state in direction.states
-        )
-        found.append(Finding(name, says, values, True))
+    for name, word, sign in (("helped", "better", 1), ("hurt", "worse", -1)):
+
+        def share(state: State, sign: int = sign) -> tuple[float, str] | None:
+            before = direction.before(state)
+            if before is state:
+                return None
+            won = before.queries["rank"] - state.queries["rank"]
+            return float(np.mean(sign * np.nan_to_num(won) > 0)), INFO
+
+        raws = sum(state.spec == "none" for state in direction.states)
+        than = "raw, each model's own (raw rows: than the first)" if raws > 1 else "raw"
+        says = f"share of {asking} whose right {one} ranks {word} than {than}"
+        found.append(Finding(name, says, tuple(map(share, direction.states)), True))
     return found
 
 

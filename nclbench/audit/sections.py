@@ -12,7 +12,6 @@ from nclbench.files import printable
 from nclbench.report.markdown import escape
 from nclbench.results import Results
 
-_ELSEWHERE = {"t2v": ("queries", "items"), "v2t": ("items", "captions")}
 # how much of a caption a table has room for
 _LONG = 60
 
@@ -42,7 +41,7 @@ def sections(directions: Sequence[Direction], advice: Sequence[Advice]) -> list[
 def _findings(direction: Direction, counsel: Sequence[str]) -> Section:
     labels = [printable(direction.label(state)) for state in direction.states]
     n, m = (len(table["id"]) for table in (direction.reference.queries, direction.reference.items))
-    asking, asked = _ELSEWHERE[direction.name]
+    _, asking, _, asked = direction.words
     rows = tuple(
         (each.verdict, each.says, *(_value(each, number) for number in range(len(labels))), _chance(each), each.thresholds)
         for each in findings(direction)
@@ -73,16 +72,16 @@ def _chance(finding: Finding) -> str:
 def _people(direction: Direction, title: str, people: Sequence[Person]) -> Section:
     """Operators' names are long, so columns are numbered."""
     k = direction.cutoff
-    labels = [direction.label(state) for state in direction.states]
+    labels = direction.labels
     names = ["raw" if label == "raw" else str(at) for at, label in enumerate(labels)]
     meant = [f"{name}: {printable(label)}" for name, label in zip(names, labels, strict=True) if name != "raw"]
     titled = any(person.title for person in people)
     stolen = "bad@1" in direction.reference.items
     heads = (
-        "item",
-        *(["caption"] if titled else []),
+        direction.words[2],
+        *(["text"] if titled else []),
         *(f"lists {name}" for name in names),
-        *(["wrong 1st"] if stolen else []),
+        *(f"wrong {name}" for name in names if stolen),
         *(f"p {name}" for name in names),
     )
     rows = tuple(
@@ -90,18 +89,28 @@ def _people(direction: Direction, title: str, people: Sequence[Person]) -> Secti
             printable(person.name),
             *([_cut(printable(person.title))] if titled else []),
             *map(str, person.shown),
-            *([str(person.stolen[0])] if stolen else []),
-            *("–" if mass is None else f"{mass:.2f}" for mass in person.mass),
+            *(str(count) for count in person.stolen if stolen),
+            *("–" if mass is None else f"{mass:.2f}" if mass >= 0.1 else f"{mass:.1g}" for mass in person.mass),
         )
         for person in people
     )
-    wrong = "; wrong 1st: of how many queries it takes the first place wrongly" if stolen else ""
+    wrong = f"; wrong: of how many {direction.words[1]} it takes the first place wrongly" if stolen else ""
     lines = (
         f"lists: how many top-{k} lists it is in, {direction.share:.1f} is a fair share{wrong}; "
         f"p: its retrieval probability, {direction.share / k:.2f} is a fair share",
         *meant,
+        *_temperatures(direction),
     )
     return Section(title, heads, rows, len(heads) - 1 - titled, lines)
+
+
+def _temperatures(direction: Direction) -> tuple[str, ...]:
+    """Models of other temperatures have probabilities of their own."""
+    pairs = zip(direction.labels, direction.states, strict=True)
+    known = {label: tau for label, state in pairs if (tau := state.tau) is not None}
+    if len(set(known.values())) < 2:
+        return ()
+    return ("p at tau: " + ", ".join(f"{tau:g} ({printable(label)})" for label, tau in known.items()),)
 
 
 def _cut(text: str) -> str:

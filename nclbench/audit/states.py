@@ -27,6 +27,12 @@ class State:
     def spec(self) -> str:
         return self.run.operator.spec
 
+    @property
+    def tau(self) -> float | None:
+        """The temperature of its probabilities, None where these are not defined."""
+        found: float | None = self.run.diagnostics.get("p.over", {}).get("tau")
+        return found
+
     def number(self, name: str) -> float | None:
         """A diagnostic or a metric by its name, None where it is not defined."""
         if name in self.run.diagnostics:
@@ -50,13 +56,26 @@ class Direction:
         return self.states[1:]
 
     @cached_property
-    def several_models(self) -> bool:
-        return len({state.run.model for state in self.states}) > 1
+    def labels(self) -> tuple[str, ...]:
+        """How each state is called: by its spec, raw for none, with its model and dataset where these differ."""
+        runs = [state.run for state in self.states]
+        differ = [name for name in ("dataset", "model") if len({getattr(run, name) for run in runs}) > 1]
+        before = ["/".join(getattr(run, name) for name in differ) for run in runs]
+        specs = ["raw" if state.spec == "none" else state.spec for state in self.states]
+        return tuple(f"{model}: {spec}" if model else spec for model, spec in zip(before, specs, strict=True))
 
     def label(self, state: State) -> str:
-        """How a state is called: its spec, raw for none, with its model where there are several."""
-        spec = "raw" if state.spec == "none" else state.spec
-        return f"{state.run.model}: {spec}" if self.several_models else spec
+        return self.labels[self.states.index(state)]
+
+    def before(self, state: State) -> State:
+        """What a state is compared with: the raw row of its model; of a raw row, the first state."""
+        own = [each for each in self.states if each.spec == "none" and _model(each) == _model(state)]
+        return self.reference if state.spec == "none" or not own else own[0]
+
+    @property
+    def words(self) -> tuple[str, str, str, str]:
+        """What asks and what is asked for: one and several."""
+        return ("query", "queries", "item", "items") if self.name == "t2v" else ("item", "items", "caption", "captions")
 
     @property
     def labelled(self) -> bool:
@@ -66,7 +85,8 @@ class Direction:
     @cached_property
     def cutoff(self) -> int:
         """The largest k whose best items are known."""
-        return max(int(name.partition("@")[2]) for name in self.reference.items if name.startswith("occurrence@"))
+        found = self.reference.run.diagnostics
+        return max(int(name.partition("@")[2]) for name in found if name.startswith("antihubs@"))
 
     def occurrence(self, state: State) -> npt.NDArray[np.int64]:
         """(M,) N_k of the largest k."""
@@ -89,6 +109,10 @@ class Direction:
             if right is not None and text:
                 wanted.setdefault(place[right], []).append(str(text))
         return [_quoted(wanted.get(at, [])) for at in range(len(found))]
+
+
+def _model(state: State) -> tuple[str, str]:
+    return state.run.dataset, state.run.model
 
 
 def _quoted(texts: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from nclbench.cli import loading, options, output, processes, targets
 from nclbench.cli.progress import Progress
-from nclbench.errors import UsageError
+from nclbench.errors import MissingError, UsageError
 from nclbench.files import check_writable, is_stream, printable, write_text
 
 if TYPE_CHECKING:
@@ -98,6 +98,8 @@ def hubness_report(
     folds = options.folds(bank)
     places = _places(out, out_dir, figures, csv)
     targets.check_read(places, [*models, bank, captions], mapping, config, normalize or ())
+    if thumbnails is not None and not Path(thumbnails).is_dir():
+        raise MissingError(f"{printable(thumbnails)}: no such folder")
     sources = options.pairs(mapping, "--map")
     _understood(normalize, direction)
 
@@ -124,9 +126,10 @@ def hubness_report(
         ]
         results = replace(Results.joined(parts), command=shlex.join(["nclbench", *sys.argv[1:]]))
         found = cut(results)
-        advice = [] if no_advice else [advise(problems[0], each.name, _tau(each), plan) for each in found]
+        model = problems[0].model if len(problems) > 1 else ""
+        advice = [replace(advise(problems[0], each.name, _tau(each), plan), model=model) for each in found if not no_advice]
+    broken = [line for limit in limits for line in limit.broken(found, bool(normalize))]
     _deliver(results, found, advice, chosen, out, out_dir, figures, csv, thumbnails, quiet)
-    broken = [line for limit in limits for line in limit.broken(found)]
     for line in broken:
         typer.echo(f"failed: {printable(line)}", err=True)
     if broken:
@@ -167,7 +170,11 @@ def _places(out: str | None, out_dir: str | None, figures: str | None, csv: bool
         places += [Path(out_dir) / (name.replace(".parquet", ".csv") if csv else name) for name in _FILES]
     if csv and out_dir is None:
         raise UsageError("--csv is about the rows that --out-dir writes; give --out-dir DIR")
-    for place in [*places, *([Path(figures) / "figure.pdf"] if figures else [])]:
+    if figures is not None:
+        from nclbench.audit.figures import names
+
+        places += [Path(figures) / name for name in names()]
+    for place in places:
         check_writable(place)
     return places
 
@@ -214,14 +221,18 @@ def _deliver(
         text = texts.markdown(said)
     page = ""
     if out_dir or (out is not None and out.lower().endswith(_PAGES)):
-        page = render(results, found, advice, load(thumbnails, found) if thumbnails else None)
+        pictures_of = load(thumbnails, found) if thumbnails else {}
+        if thumbnails and not pictures_of and not quiet:
+            typer.echo(f"note: no picture in {printable(thumbnails)} is named after an item", err=True)
+        page = render(results, found, advice, pictures_of)
+    pictures = {}
+    if figures is not None:
+        from nclbench.audit.figures import drawn, write
+
+        pictures = drawn(found)
     written = _write(results, text, page, out, out_dir, csv)
     if figures is not None:
-        from nclbench.audit.figures import write
-
-        count = len(write(found, Path(figures)))
-        if not quiet:
-            typer.echo(f"wrote {count} figures to {printable(figures)}", err=True)
+        write(pictures, Path(figures))
     output.notes(results, quiet)
     if out is None or output.saves(out) or page:
         if chosen == "table":
@@ -234,6 +245,8 @@ def _deliver(
     if not quiet:
         for path in written:
             typer.echo(f"wrote {printable(path)}", err=True)
+        if pictures:
+            typer.echo(f"wrote {len(pictures)} figures to {printable(figures)}", err=True)
 
 
 def _write(results: "Results", text: str, page: str, out: str | None, out_dir: str | None, csv: bool) -> list[Path]:

@@ -12,6 +12,7 @@ from nclbench.diagnostics import Counts, of_counts
 
 # as many drawings as fit into so many places, within these limits
 _PLACES, _LEAST, _MOST = 20_000_000, 20, 200
+_AT_ONCE = 1 << 22
 # of an interval: 2.5 % of the drawings lie outside it at each end
 _ENDS = (0.025, 0.975)
 
@@ -40,7 +41,9 @@ def _places(draw: np.random.Generator, queries: int, items: int, k: int) -> Coun
     if k == 1:
         return draw.integers(items, size=queries)
     if k * k > items:
-        return np.argpartition(draw.random((queries, items)), k - 1, axis=1)[:, :k].ravel()
+        step = max(1, _AT_ONCE // items)
+        lots = (draw.random((min(step, queries - start), items)) for start in range(0, queries, step))
+        return np.concatenate([np.argpartition(part, k - 1, axis=1)[:, :k].ravel() for part in lots])
     found = draw.integers(items, size=(queries, k))
     again = np.arange(queries)
     while len(again):

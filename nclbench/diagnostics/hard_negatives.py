@@ -46,10 +46,13 @@ def first_places(first: Places, query: Places, item: Places, items: int) -> Erro
 
 
 def wrong(top: Places, query: Places, item: Places, items: int) -> Places:
-    """(M,) how many queries have an item among their first k without wanting it. top: (N, k)."""
-    n, k = top.shape
-    asked = np.repeat(np.arange(n), k)
-    shown = top.ravel()
+    """(M,) how many queries have an item among their first k and want others. top: (N, k).
+
+    A query of which nothing is known to be relevant is neither right nor wrong.
+    """
+    known = np.unique(query)
+    asked = np.repeat(known, top.shape[1])
+    shown = top[known].ravel()
     bad = ~np.isin(asked * items + shown, query * items + item)
     return np.bincount(shown[bad], minlength=items)
 

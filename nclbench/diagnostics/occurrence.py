@@ -62,7 +62,7 @@ def gini(counts: Counts) -> float:
 )
 def atkinson(counts: Counts, aversion: float = INEQUALITY_AVERSION) -> float:
     power = 1 - aversion
-    return 1 - float(np.mean(counts**power) ** (1 / power) / counts.mean()) if counts.any() else 0.0
+    return max(0.0, 1 - float(np.mean(counts**power) ** (1 / power) / counts.mean())) if counts.any() else 0.0
 
 
 @diagnostic(

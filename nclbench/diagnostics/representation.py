@@ -60,13 +60,13 @@ def under(mass: Masses, target: Masses) -> float:
 
 @diagnostic(
     "p.over",
-    summary="share of items with more than twice their target",
+    summary="share of items with more than twice their target (of those with a target of 0, above half a query)",
     source=PAPER,
     limits=(0, 1),
     reading="the share of the gallery that gets more than twice what it should",
 )
 def over(mass: Masses, target: Masses) -> float:
-    return float(np.mean(mass > 2 * target))
+    return float(np.mean(mass > np.where(target > 0, 2 * target, 0.5)))
 
 
 @diagnostic(

@@ -8,12 +8,12 @@ import numpy.typing as npt
 
 from nclbench.audit.advice import Advice
 from nclbench.audit.findings import findings
+from nclbench.audit.page.whole import FIRST, STEP, whole
 from nclbench.audit.states import Direction, State
 from nclbench.diagnostics.chance import drawn
 from nclbench.files import printable
 from nclbench.results import Results
 
-_ASKED = {"t2v": ("query", "item"), "v2t": ("item", "query")}
 _METRICS = ("R@1", "R@5", "R@10", "MdR", "MnR")
 _DRAWINGS = 50
 
@@ -39,24 +39,22 @@ def _direction(direction: Direction, advice: Sequence[Advice], thumbnails: Mappi
     listed = _listed(direction, most)
     asked = _sample(n, most)
     place = {name: at for at, name in enumerate(items["id"][listed])}
-    asking_word, asked_word = _ASKED[direction.name]
     left_out = []
     if m > most:
-        left_out.append(f"{len(listed)} of {m} items are listed: the most and the least shown, and a random sample of the others")
+        who = direction.words[3]
+        left_out.append(f"{len(listed)} of {m} {who} are listed: the most and the least shown, and a random sample of the others")
     if n > most:
-        left_out.append(f"{len(asked)} of {n} queries are listed, a random sample")
+        left_out.append(f"{len(asked)} of {n} {direction.words[1]} are listed, a random sample")
     told = direction.reference.run.diagnostics
     return {
         "name": direction.name,
-        "asking": asking_word,
-        "asked": asked_word,
+        "words": direction.words,
         "queryCount": n,
         "itemCount": m,
         "k": direction.cutoff,
         "share": direction.share,
         "fair": n / m,
         "most": told.get(f"largest@{direction.cutoff}", {}).get("chance_high", 1.0) * direction.share,
-        "tau": told.get("p.over", {}).get("tau"),
         "labelled": direction.labelled,
         "sample": "; ".join(left_out),
         "items": {
@@ -67,8 +65,12 @@ def _direction(direction: Direction, advice: Sequence[Advice], thumbnails: Mappi
         "queries": {
             "id": [printable(name) for name in queries["id"][asked]],
             "text": ["" if text is None else printable(text) for text in queries["caption"][asked]],
+            "wants": [[place[name] for name in names if name in place] for names in queries["wants"][asked]]
+            if direction.labelled
+            else [],
         },
         "states": [_state(direction, state, listed, asked, place) for state in direction.states],
+        "bins": {"first": FIRST, "step": STEP},
         "findings": [
             {
                 "verdict": each.verdict,
@@ -96,6 +98,9 @@ def _state(
         "spec": printable(state.spec),
         "fitted": printable(state.run.operator.seen),
         "transductive": state.run.operator.transductive,
+        "before": direction.states.index(direction.before(state)),
+        "tau": state.tau,
+        "whole": _placed(whole(direction, state), listed, items),
         "metrics": {name: round(state.run.metrics[name].value, 2) for name in _METRICS if name in state.run.metrics},
         "items": {key: _numbers(items[name][listed]) for key, name in named.items() if name in items},
         "queries": {
@@ -112,6 +117,15 @@ def _state(
     if "gave_way" in queries:
         found["queries"]["gave"] = [place.get(name, -1) for name in queries["gave_way"][asked]]
     return found
+
+
+def _placed(found: dict[str, Any], listed: npt.NDArray[Any], items: Mapping[str, Any]) -> dict[str, Any]:
+    """Positions of all items as positions of the listed ones, -1 for others."""
+    position = np.full(len(items["id"]), -1)
+    position[listed] = np.arange(len(listed))
+    if "sorted" in found:
+        found["sorted"]["item"] = position[found["sorted"]["item"]].tolist()
+    return {**found, "hub": int(position[found["hub"]])}
 
 
 def _numbers(values: npt.NDArray[Any]) -> list[float | int | None]:
