@@ -285,7 +285,11 @@ def test_what_is_open_stays_open_under_other_scores_and_colours(page: Any, resul
 def test_it_prints_on_paper_and_fits_a_telephone(page: Any) -> None:
     choose(page, "t2v", "sinkhorn")
     page.set_viewport_size({"width": 400, "height": 800})
-    page.wait_for_function("document.documentElement.scrollWidth <= 400", timeout=10_000)
+    for _ in range(50):
+        if page.evaluate("document.documentElement.scrollWidth") <= 400:
+            break
+        page.wait_for_timeout(200)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     page.emulate_media(media="print")
     page.wait_for_timeout(300)
