@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -312,6 +313,14 @@ def test_nothing_heavy_is_imported(folder: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_command_line_starts_without_numpy_so_that_its_threads_can_be_set() -> None:
+    code = "import sys, os, nclbench.cli; from nclbench.cli import saved; print('numpy' in sys.modules); saved.one_thread()"
+    code += "\nprint(os.environ['OPENBLAS_NUM_THREADS'])"
+    env = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "1"]
 
 
 @settings(max_examples=60, deadline=None)

@@ -24,6 +24,7 @@ from nclbench.cli.normalize import normalize
 from nclbench.cli.options import SETTINGS
 from nclbench.cli.sweep import sweep
 from nclbench.cli.table import table
+from nclbench.cli.verify import verify
 from nclbench.files import printable
 
 app = typer.Typer(
@@ -36,7 +37,8 @@ app = typer.Typer(
     epilog="Every option can also be set by a variable (--no-labels: NCLBENCH_NO_LABELS=1; where an option repeats, "
     "spaces separate) or in a file, in its table \\[eval] or at the top: --config FILE, else nclbench.toml or "
     "\\[tool.nclbench] of pyproject.toml. An option goes before a variable, a variable before a file.\n\n"
-    "Exit codes: 0 done, 1 differences, 2 usage, 3 invalid input, 4 something missing, 5 not converged, 70 bug.",
+    "Exit codes: 0 done, 1 a gate failed or something differs, 2 usage, 3 invalid input, 4 something missing, "
+    "5 not converged, 70 bug.",
 )
 
 
@@ -64,6 +66,7 @@ app.command("bench", context_settings=SETTINGS)(bench)
 app.command("compare", context_settings=SETTINGS)(compare)
 app.command("table", context_settings=SETTINGS)(table)
 app.command("gate", context_settings=SETTINGS)(gate)
+app.command("verify", context_settings=SETTINGS)(verify)
 app.command("list", context_settings=SETTINGS)(names)
 app.add_typer(datasets, name="datasets")
 

@@ -51,6 +51,7 @@ def compare(
 
     nclbench compare baseline.json mine.json --by-query flips.csv
     """
+    saved.one_thread()
     chosen = output.choose_format(format, json, out)
     if missing not in MISSING:
         raise UsageError(f"unknown --missing {missing!r}{nearest(missing, MISSING)}")

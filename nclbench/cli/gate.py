@@ -55,6 +55,7 @@ def gate(
 
     nclbench gate pr.json --baseline main.json --max-regression t2v.R@1=0.5 --significant-only
     """
+    saved.one_thread()
     chosen = output.choose_format(format, json, out)
     from nclbench.gate import ON_MISSING, rules
     from nclbench.gate.checks import judge

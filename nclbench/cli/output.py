@@ -3,13 +3,16 @@
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from nclbench.cli.targets import TABLES
 from nclbench.errors import UsageError, nearest
 from nclbench.files import is_stream, printable, write_text
-from nclbench.results import Results
+
+if TYPE_CHECKING:
+    from nclbench.results import Results
 
 FORMATS = ("table", "json", "csv", "md", "html", "latex")
 _SUFFIXES = {".json": "json", ".csv": "csv", ".md": "md", ".html": "html", ".tex": "latex", ".txt": "table"}
@@ -42,7 +45,7 @@ def saves(output: str | None) -> bool:
     return output is not None and output.lower().endswith(".json")
 
 
-def notes(results: Results, quiet: bool) -> None:
+def notes(results: "Results", quiet: bool) -> None:
     """The warnings of a run, a line each, to stderr."""
     if not quiet:
         for text in results.warnings:
@@ -50,7 +53,7 @@ def notes(results: Results, quiet: bool) -> None:
 
 
 def deliver(
-    results: Results,
+    results: "Results",
     *,
     format: str | None,
     json: bool,
@@ -88,7 +91,7 @@ def deliver(
             typer.echo(f"wrote {printable(path)}", err=True)
 
 
-def render(results: Results, format: str, metrics: list[str] | None) -> str:
+def render(results: "Results", format: str, metrics: list[str] | None) -> str:
     """The results as the text of a file."""
     if format == "table":
         from nclbench.cli.terminal import plain
@@ -100,7 +103,7 @@ def render(results: Results, format: str, metrics: list[str] | None) -> str:
     return dialect(results, format, metrics)
 
 
-def show(results: Results, format: str, text: str, metrics: list[str] | None) -> None:
+def show(results: "Results", format: str, text: str, metrics: list[str] | None) -> None:
     """To stdout: the text, or on a terminal the table as wide as that is."""
     if format == "table":
         from nclbench.cli.terminal import show as draw

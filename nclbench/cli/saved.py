@@ -1,11 +1,19 @@
 """Saved results as arguments of a command, with the rows beside them where they are needed."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nclbench.comparison import Saved
+
+
+def one_thread() -> None:
+    """To be called before numpy is loaded. Its products are many and small here, and threads that wait for each other at
+    the end of each double the work, and the time beside busy neighbours.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def read(paths: Sequence[str], *, rows: bool, lists: bool = False) -> "list[Saved]":

@@ -58,6 +58,7 @@ def table(
 
     nclbench table results.json -f latex -o table.tex
     """
+    saved.one_thread()
     chosen = output.choose_format(format, json, out or check)
     if check is not None and out is not None:
         raise UsageError("--check writes nothing; leave -o out")
