@@ -79,20 +79,22 @@ def of_items(ranking: Ranking, masses: Representation | None, labels: bool) -> C
 
 
 def of_queries(ranking: Ranking, names: npt.NDArray[Any]) -> Columns:
-    """One row a query. right: its relevant item that ranks first; wants: all of them; beaten_by: what stands first instead.
+    """One row a query. right: its relevant item that ranks first; wants: all of them, with their gains; beaten_by: what
+    stands first instead.
 
     names: (M,) ids.
     """
     n = ranking.shape[0]
-    columns: Columns = {name: np.full(n, None, dtype=object) for name in ("right", "wants", "beaten_by")}
+    columns: Columns = {name: np.full(n, None, dtype=object) for name in ("right", "wants", "gains", "beaten_by")}
     order = np.lexsort((ranking.above, ranking.query))
     rows, starts = np.unique(ranking.query[order], return_index=True)
     best = order[starts]
     columns["right"][rows] = names[ranking.item[best]]
     for row in range(n):
-        columns["wants"][row] = []
-    for row, mine in zip(rows, np.split(names[ranking.item[order]], starts[1:]), strict=True):
-        columns["wants"][row] = mine.tolist()
+        columns["wants"][row], columns["gains"][row] = [], []
+    for name, values in (("wants", names[ranking.item[order]]), ("gains", ranking.gain[order])):
+        for row, mine in zip(rows, np.split(values, starts[1:]), strict=True):
+            columns[name][row] = mine.tolist()
     if ranking.top is not None:
         first = ranking.top[rows, 0]
         wrongly = ~np.isin(rows * ranking.shape[1] + first, ranking.query * ranking.shape[1] + ranking.item)

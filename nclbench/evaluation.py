@@ -45,6 +45,7 @@ def evaluate(
     folds: int = 0,
     hubness: bool = False,
     tau: float | None = None,
+    depth: int = TOP,
     plan: Plan | None = None,
 ) -> Results:
     """The raw row (unless `reference` is false) and one row an operator, in each direction.
@@ -53,8 +54,8 @@ def evaluate(
     does not converge or cannot be applied is an error. details: one row a query and an item beside the runs. oracle:
     canonical specs that were chosen with the labels of this very split. folds: each of so many shares of the queries
     (v2t: of the items) is ranked with the others as its bank. hubness: also what chance makes of each diagnostic, and each
-    item's probability mass at `tau` (None: that of the first operator that has one, else the model's own). Never changes
-    the problem. Raises NclbenchError.
+    item's probability mass at `tau` (None: that of the first operator that has one, else the model's own). depth: how many of a
+    query's best items its row names. Never changes the problem. Raises NclbenchError.
     """
     began = time.perf_counter()
     names = _names([metrics] if isinstance(metrics, str) else metrics, ties)
@@ -78,7 +79,7 @@ def evaluate(
     for each in bases.values():
         each.fitted()
     fitted_at = time.perf_counter()
-    top = TOP if details or hubness or problem.relevance is None else 0
+    top = max(TOP, depth) if details or hubness or problem.relevance is None else 0
     asked = [(row, protocol) for row in rows for protocol in protocols.names(row.reverse)]
     wanted = [
         list(row.requests(protocols.request(protocol, row.first.seen, row.reverse, top))) if row.available else []

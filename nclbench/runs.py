@@ -50,8 +50,9 @@ def run_of(
         tied = {"queries": int(unsure.sum()), "items": int((blocks.first_size - 1)[unsure].sum())}
     overlap = {}
     if problem.relevance is None and ranking is not None and ranking.top is not None and raw_top is not None:
-        both = [len(np.intersect1d(a, b)) for a, b in zip(ranking.top, raw_top, strict=True)]
-        overlap = {f"overlap@{TOP}": {"value": float(np.mean(both)) / ranking.top.shape[1], "unit": "fraction"}}
+        now, raw = ranking.top[:, :TOP], raw_top[:, :TOP]
+        both = [len(np.intersect1d(a, b)) for a, b in zip(now, raw, strict=True)]
+        overlap = {f"overlap@{TOP}": {"value": float(np.mean(both)) / now.shape[1], "unit": "fraction"}}
     return Run(
         dataset=problem.dataset,
         split=problem.split,

@@ -2,11 +2,15 @@
 
 import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import typer
 
 from nclbench.cli import loading, options, output, processes, targets
 from nclbench.cli.progress import Progress
 from nclbench.errors import UsageError, nearest
+from nclbench.files import check_writable, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +41,7 @@ def evaluate(
     json: options.Json = False,
     out: options.Output = None,
     out_dir: options.OutDir = None,
+    export_run: options.ExportRun = None,
     device: options.Device = "auto",
     memory: options.Memory = None,
     threads: options.Threads = None,
@@ -50,7 +55,7 @@ def evaluate(
 
     nclbench eval --emb msrvtt.h5 --normalize sinkhorn:tau=0.01
     """
-    complete = bool(out_dir or output.saves(out)) or output.choose_format(format, json, out) == "json"
+    complete = bool(out_dir or output.saves(out) or export_run) or output.choose_format(format, json, out) == "json"
     if metric and no_labels:
         raise UsageError("--metric needs labels, and --no-labels says that there are none; leave one of them out")
     if no_reference and not normalize and not tuned:
@@ -72,6 +77,9 @@ def evaluate(
         specs=[*(normalize or []), *filter(None, [fuse_each])],
     )
     output.check_ending(out, format)
+    targets.named("--export-run", export_run)
+    if export_run is not None:
+        check_writable(Path(export_run) / "run")
     sources = options.pairs(mapping, "--map")
     metric = _understood(metric, [*(normalize or []), *filter(None, [fuse_each])], direction, ties)
     run = _runner(tuned)
@@ -81,6 +89,8 @@ def evaluate(
     from nclbench.fusion import fuse as fusion
     from nclbench.plan import choose
     from nclbench.results import Results
+    from nclbench.runs import TOP
+    from nclbench.sinks.trec import DEPTH, export, shortened
 
     followed = processes.follower()
     with Progress(not (no_progress or quiet or followed)) as progress, processes.joined(device) as mine:
@@ -111,6 +121,7 @@ def evaluate(
                 strict=strict,
                 seed=seed,
                 details=complete,
+                depth=DEPTH if export_run else TOP,
                 folds=folds,
                 plan=plan,
             )
@@ -119,7 +130,12 @@ def evaluate(
     if followed:
         return
     results = replace(Results.joined(found), command=shlex.join(["nclbench", *sys.argv[1:]]))
+    if export_run is not None:
+        written, said = export(results, Path(export_run))
+        results = replace(results, queries=shortened(results.queries, TOP), warnings=(*results.warnings, *said))
     output.deliver(results, format=format, json=json, output=out, out_dir=out_dir, metrics=metric, quiet=quiet)
+    if export_run is not None and not quiet:
+        typer.echo(f"wrote {len(written)} files of runs and qrels to {printable(export_run)}", err=True)
 
 
 def _runner(tuned: str | None) -> "Callable[..., Results]":

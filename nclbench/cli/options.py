@@ -108,6 +108,9 @@ Format = Annotated[str | None, _output("--format", "-f", metavar="NAME", help="t
 Json = Annotated[bool, _output("--json", help="Short for -f json.")]
 Output = Annotated[str | None, _output("--output", "-o", metavar="FILE", help="A file; .json saves results.")]
 OutDir = Annotated[str | None, _output("--out-dir", metavar="DIR", help="Save results, rows and tables.")]
+ExportRun = Annotated[
+    str | None, _output("--export-run", metavar="DIR", help="Each row as a TREC run, and the labels as qrels.")
+]
 Device = Annotated[str, _machine("--device", metavar="NAME", help="auto, cpu, cuda or cuda:1.")]
 Memory = Annotated[str | None, _machine("--memory", metavar="SIZE", help="For keeping scores, e.g. 4G.")]
 Threads = Annotated[int | None, _machine("--threads", min=1, help="CPU threads.")]
