@@ -3,6 +3,7 @@
 import csv
 import io
 import json as text
+import math
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -134,10 +135,15 @@ def _diagnostics() -> list[Entry]:
             "params": {} if name.startswith("p.") else {"k": "required"},
             "source": each.source,
             "needs": "",
-            "summary": f"{each.summary}; {each.reading}",
+            "summary": f"{each.summary}; {each.reading} ({_range(each.limits)})",
         }
         for name, each in diagnostics().items()
     ]
+
+
+def _range(limits: tuple[float, float]) -> str:
+    low, high = ("any number" if math.isinf(end) else f"{end:g}" for end in limits)
+    return low if low == high else f"from {low}" if high == "any number" else f"{low} to {high}"
 
 
 def _datasets() -> list[Entry]:
