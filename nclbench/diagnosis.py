@@ -18,7 +18,7 @@ Columns = dict[str, npt.NDArray[Any]]
 
 
 def cutoffs(ranking: Ranking) -> tuple[int, ...]:
-    """Those k for which the best k items are known."""
+    """Those k for which there are k items; of longer lists nothing can be said."""
     return () if ranking.top is None else tuple(k for k in CUTOFFS if k <= ranking.top.shape[1])
 
 
@@ -72,7 +72,7 @@ def of_items(ranking: Ranking, masses: Representation | None, labels: bool) -> C
     if ranking.top is not None:
         hard = first_places(ranking.top[:, 0], ranking.query, ranking.item, m)
         columns["fp@1"], columns["fn@1"] = hard.positive, hard.negative
-    for k in cutoffs(ranking):
+    for k in CUTOFFS if ranking.top is not None else ():
         assert ranking.top is not None
         columns[f"bad@{k}"] = wrong(ranking.top[:, :k], ranking.query, ranking.item, m)
     return columns

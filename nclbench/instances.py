@@ -78,7 +78,7 @@ def items(
     columns: Columns = {**_keys(run, m), "id": np.array(asked.ids, dtype=object)}
     columns["caption"] = _captions(asked)
     columns["wanted"] = np.bincount(ranking.item, minlength=m)
-    for k in diagnosis.cutoffs(ranking):
+    for k in diagnosis.CUTOFFS if ranking.top is not None else ():
         columns[f"occurrence@{k}"] = diagnosis.occurrences(ranking, k)
     columns["bias"] = np.full(m, np.nan) if bias is None else bias
     columns |= diagnosis.of_items(ranking, masses, views.problem.relevance is not None)
