@@ -66,6 +66,13 @@ def lines(benchmark: "Benchmark") -> Iterator[str]:
         for pitfall in benchmark.pitfalls:
             text = f"{pitfall.says.rstrip('.')} {_origin(pitfall)}"
             yield from _wrapped(text, "  - ")
+    if benchmark.published:
+        yield ""
+        yield "published results (nclbench table --with-published)"
+        for row in benchmark.published:
+            what = ", ".join(filter(None, (row.method, row.backbone, row.note, row.direction, f"split {row.split}")))
+            figures = ", ".join(f"{name} {value:g}" for name, value in row.metrics.items())
+            yield from _wrapped(f"{what}, test_norm {row.test_norm}: {figures} [{row.key}: {row.source}]", "  - ")
     yield ""
     yield "licence"
     yield from _field("terms", f"{benchmark.licence.says} {_origin(benchmark.licence)}")

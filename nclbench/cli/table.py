@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from nclbench.comparison import Saved
     from nclbench.report.cells import Note, Table
     from nclbench.report.table import Beside
+    from nclbench.reported import Placed
 
 
 def _option(*names: str, panel: str = "Table", **more: Any) -> Any:
@@ -37,6 +38,10 @@ def table(
         bool, _option("--significance", help="Tests of the differences, as nclbench compare makes them.")
     ] = False,
     intervals: Annotated[bool, _option("--intervals", help="The 95 % interval of each figure.")] = False,
+    with_published: Annotated[
+        bool, _option("--with-published", help="Rows that publications report, in groups of their own.")
+    ] = False,
+    bib: Annotated[str | None, _option("--bib", metavar="FILE.bib", help="Write the BibTeX of what they cite.")] = None,
     decimals: Annotated[int, _option("--decimals", min=0, max=6, help="Of percent and ranks.")] = 1,
     siunitx: Annotated[bool, _option("--siunitx", panel=_LATEX, help="Figures in S columns.")] = False,
     floating: Annotated[bool, _option("--float", panel=_LATEX, help="Within a table environment.")] = False,
@@ -62,6 +67,8 @@ def table(
     chosen = output.choose_format(format, json, out or check)
     if check is not None and out is not None:
         raise UsageError("--check writes nothing; leave -o out")
+    if bib is not None and (check is not None or not with_published):
+        raise UsageError("--bib is what published rows cite; " + ("leave --check out" if check else "add --with-published"))
     latex = {"--siunitx": siunitx, "--float": floating, "--caption": caption, "--label": label}
     if chosen != "latex" and (given := [name for name, value in latex.items() if value]):
         raise UsageError(f"{given[0]} is for LaTeX; add -f latex")
@@ -71,18 +78,35 @@ def table(
         raise UsageError("--cols names the metrics; leave --metric out")
     read = [str(file) for path in results for file in targets.beside(path)]
     targets.check(output=out, inputs=read, config=config)
+    targets.named("--bib", bib)
+    targets.apart({"-o": out, "--bib": bib})
+    targets.check(output=bib, inputs=read, config=config)
     output.check_ending(out or check, format)
     from nclbench.files import printable, write_text
 
     parts = saved.read(results, rows=significance)
+    placed = _published(parts) if with_published else []
     built = None
+    keys = [each.row.key for each in placed]
     if chosen == "json":
-        text = output.render(_joined(parts), chosen, None)
+        text = _json(parts, placed)
     else:
         shown = _metrics(parts, metric, cols)
         beside, notes = _beside(parts, shown, delta, significance, intervals, decimals, seed)
         built = _built(parts, metric, _words(rows), _words(cols), decimals, beside, notes)
+        if placed:
+            from nclbench.report.published import cited
+            from nclbench.report.published import with_published as under
+
+            built = under(built, placed, decimals)
+            keys = cited(built)
         text = _text(built, chosen, latex)
+    if bib is not None:
+        from nclbench.sources.published import bibtex
+
+        write_text(Path(bib), bibtex(keys))
+        if not quiet:
+            typer.echo(f"wrote {printable(bib)}", err=True)
     if check is not None:
         _compare(Path(check), text)
     elif out is not None:
@@ -105,6 +129,19 @@ def _joined(parts: "list[Saved]") -> Any:
     from nclbench.results import Results
 
     return Results.joined([part.results for part in parts])
+
+
+def _published(parts: "list[Saved]") -> "list[Placed]":
+    from nclbench.sources.published import placed
+
+    return placed([run for part in parts for run in part.results.runs])
+
+
+def _json(parts: "list[Saved]", placed: "list[Placed]") -> str:
+    from nclbench.report.json import render
+    from nclbench.report.published import as_json
+
+    return render(_joined(parts), {"published": as_json(placed)} if placed else None)
 
 
 def _metrics(parts: "list[Saved]", metric: list[str] | None, cols: str | None) -> dict[str, list[str]]:

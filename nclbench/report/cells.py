@@ -11,7 +11,7 @@ from typing import Literal
 
 Mark = Literal["", "best", "second"]
 
-HEADS = {"spec": "operator", "fitted_on": "fitted on"}
+HEADS = {"spec": "operator", "fitted_on": "fitted on", "cited": "reported in"}
 STANDINGS = {
     "inductive": ("", ""),
     "folds": ("§", "fitted on the other folds of the queries that are ranked; ranked apart"),
@@ -49,7 +49,8 @@ class Cell:
 class Row:
     """One run; every text is printable. remark: what is worth saying; signs: what stands behind the operator.
 
-    standing: one of `STANDINGS`. unavailable: why there is no figure.
+    standing: one of `STANDINGS`, or published. unavailable: why there is no figure. backbone and cited, a BibTeX key: of
+    published rows alone.
     """
 
     dataset: str
@@ -69,6 +70,8 @@ class Row:
     signs: tuple[str, ...] = ()
     metric: str = ""
     against: str = ""
+    backbone: str = ""
+    cited: str = ""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ def render(table: Table) -> str:
     """A header and a line a row. Missing figures are empty cells; what stands beside a figure has columns of its own."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    keys = (*table.labels, "standing") if table.over else KEYS
+    reported = (name for name in ("backbone", "cited") if name in table.labels)
+    keys = (*table.labels, "standing") if table.over else (*KEYS, *reported)
     over = [f"{title}." for title in table.over] or [""] * len(table.metrics)
     names = [f"{title}{metric}" for title, metric in zip(over, table.metrics, strict=True)]
     extras = [list(dict.fromkeys(name for row in table.rows for name in _beside(row.cells[at]))) for at in range(len(names))]

@@ -1,15 +1,15 @@
 """The results themselves as strict JSON, safe to print: what a terminal could act on is escaped."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nclbench.results import Results
 
 
-def render(results: Results | Sequence[Results]) -> str:
-    """One object in the schema of `results.json`; several results are joined."""
-    data = (results if isinstance(results, Results) else Results.joined(results)).to_json()
+def render(results: Results | Sequence[Results], more: Mapping[str, Any] | None = None) -> str:
+    """One object in the schema of `results.json`, and `more` in it; several results are joined."""
+    data = (results if isinstance(results, Results) else Results.joined(results)).to_json() | dict(more or {})
     text = json.dumps(data, allow_nan=False, ensure_ascii=False, indent=1, default=_plain)
     return safe(text) + "\n"
 

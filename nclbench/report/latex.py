@@ -36,7 +36,7 @@ _ESCAPES = str.maketrans(
 )
 _LIGATURES = re.compile(r"([-',])(?=\1)")
 _MINUS = re.compile(r"(?<!\S)-(?=\d)")
-_SIGNS = {"†": r"\dagger", "‡": r"\ddagger", "§": r"\S", "*": "*", "n.s.": r"\mathrm{n.s.}"}
+_SIGNS = {"†": r"\dagger", "‡": r"\ddagger", "§": r"\S", "¶": r"\P", "*": "*", "n.s.": r"\mathrm{n.s.}"}
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 _LABEL = re.compile(r"[A-Za-z0-9:.\-_]*")
 _SETS = {"best": r"\textbf{{{}}}", "second": r"\underline{{{}}}", "": "{}"}
@@ -134,6 +134,8 @@ def _aligned(cells: "pandas.DataFrame", at: int, column: Sequence[Cell]) -> str:
 
 def _cells(table: Table, row: Row) -> list[str]:
     labels = {name: escape(getattr(row, name)) for name in table.labels}
+    if row.cited and "cited" in labels:
+        labels["cited"] = rf"\cite{{{row.cited}}}"
     if row.signs:
         labels[table.signed] += _raised(*row.signs)
     return [*labels.values(), *map(_figure, row.cells)]

@@ -2,13 +2,14 @@
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from nclbench.errors import InputError, nearest
+from nclbench.reported import Reported
 
 T = TypeVar("T")
 CERTAINTIES = ("counted", "read", "unverified")
@@ -107,6 +108,7 @@ class Benchmark:
     splits: tuple[Split, ...]
     aliases: tuple[str, ...] = ()
     pitfalls: tuple[Pitfall, ...] = ()
+    published: tuple[Reported, ...] = ()
 
     def __post_init__(self) -> None:
         _one_of(self.modality, THINGS, "modality")
@@ -114,6 +116,11 @@ class Benchmark:
         labels = [split.label for split in self.splits]
         if not labels or len(set(labels)) < len(labels):
             raise ValueError(f"splits must have different names or variants (found: {labels})")
+        rows = [(*row.identity, row.direction) for row in self.published]
+        if twice := [row for row in rows if rows.count(row) > 1]:
+            raise ValueError(f"the published row {' '.join(filter(None, twice[0]))!r} stands there twice")
+        if strange := [row.split for row in self.published if row.split not in (*labels, "unknown")]:
+            raise ValueError(f"published: no split {strange[0]!r}{nearest(strange[0], labels)}")
         try:
             re.compile(self.id_pattern)
         except re.error as error:
@@ -168,6 +175,10 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
         if not isinstance(value, list):
             raise InputError(f"{where}: found {value!r}, expected a list")
         return tuple(_typed(entry, kinds[0], f"{where}[{place}]") for place, entry in enumerate(value))
+    if get_origin(hint) is Mapping:
+        if not isinstance(value, dict):
+            raise InputError(f"{where}: found {value!r}, expected a table")
+        return {key: _typed(entry, kinds[1], f"{where}: {key}") for key, entry in value.items()}
     kind = kinds[0] if kinds else hint
     if is_dataclass(kind):
         return _build(kind, value, where)  # type: ignore[arg-type]

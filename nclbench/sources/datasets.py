@@ -114,6 +114,15 @@ def listing() -> list[dict[str, object]]:
     ]
 
 
+def folder() -> Path:
+    """Where the files of the benchmarks are; MissingError if the installation lacks them."""
+    folders = [parent / "datasets_meta" for parent in Path(__file__).resolve().parents[1:3]]
+    found = next((folder for folder in folders if folder.is_dir()), None)
+    if found is None:
+        raise MissingError(f"{folders[0]}: no such folder; the installation is incomplete, install nclbench again")
+    return found
+
+
 def ids_sha256(ids: Iterable[str]) -> str:
     """The hex digest over the sorted ids, joined by newlines."""
     return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
@@ -171,16 +180,11 @@ def _size(queries: int, items: int) -> str:
 
 @cache
 def _benchmarks() -> dict[str, Benchmark]:
-    here = Path(__file__).resolve()
-    folders = [parent / "datasets_meta" for parent in here.parents[1:3]]
-    folder = next((folder for folder in folders if folder.is_dir()), None)
-    if folder is None:
-        raise MissingError(f"{folders[0]}: no such folder; the installation is incomplete, install nclbench again")
-    found = {path.stem: read(path) for path in sorted(folder.glob("*.toml"))}
+    found = {path.stem: read(path) for path in sorted(folder().glob("*.toml"))}
     taken: set[str] = set()
     for benchmark in found.values():
         for name in (benchmark.name, *benchmark.aliases):
             if name in taken:
-                raise InputError(f"{folder / benchmark.name}.toml: the name {name!r} is taken by another file")
+                raise InputError(f"{folder() / benchmark.name}.toml: the name {name!r} is taken by another file")
             taken.add(name)
     return found
