@@ -318,7 +318,7 @@ def test_nothing_heavy_is_imported(folder: Path, format: str) -> None:
 
 
 def test_the_terminal_shows_them(folder: Path) -> None:
-    done = nclbench("table", "a.json", "--with-published", "-f", "table", cwd=folder)
+    done = nclbench("table", "a.json", "--with-published", "-f", "table", cwd=folder, COLUMNS="")
     assert done.returncode == 0
     assert re.search(r"^CAMoE .* cheng2021camoe +DSL ¶ \(5\) +test-queries +48\.8 +–", done.stdout, re.M)
     shown = nclbench("datasets", "show", "msrvtt-1ka", cwd=folder).stdout
