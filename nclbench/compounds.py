@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nclbench.interfaces import Base, Rows
+from nclbench.interfaces import Base, Over, Rows
 from nclbench.maps import near
 from nclbench.plan import SUM_ROUNDOFF, SUMS, Plan
 from nclbench.similarity import View
@@ -79,7 +79,7 @@ class Beside:
 
 
 @dataclass(frozen=True, eq=False)
-class Chosen:
+class Chosen(Over):
     """Some rows and columns of a base, (B,) positions each, None for all; nothing is copied but what a tile needs."""
 
     base: Base
@@ -97,26 +97,6 @@ class Chosen:
     def shape(self) -> tuple[int, int]:
         n, m = self.base.shape
         return n if self.rows is None else len(self.rows), m if self.columns is None else len(self.columns)
-
-    @property
-    def plan(self) -> Plan:
-        return self.base.plan
-
-    @property
-    def error(self) -> float:
-        return self.base.error
-
-    @property
-    def largest(self) -> float:
-        return self.base.largest
-
-    @property
-    def spread(self) -> float:
-        return self.base.spread
-
-    @property
-    def tolerance(self) -> float:
-        return self.base.tolerance
 
     def tile(self, rows: Rows, columns: Rows) -> Tensor:
         return self.base.tile(*self._there(rows, columns))

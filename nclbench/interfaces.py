@@ -38,6 +38,39 @@ class Base(Protocol):
     def exact(self, query: Tensor, item: Tensor) -> Tensor: ...
 
 
+class Over:
+    """A base over another one, of which it is what it does not say otherwise."""
+
+    base: Base
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.base.shape
+
+    @property
+    def plan(self) -> Plan:
+        return self.base.plan
+
+    @property
+    def error(self) -> float:
+        return self.base.error
+
+    @property
+    def largest(self) -> float:
+        return self.base.largest
+
+    @property
+    def spread(self) -> float:
+        return self.base.spread
+
+    @property
+    def tolerance(self) -> float:
+        return self.base.tolerance
+
+    def alike(self, axis: int) -> Tensor | None:
+        return self.base.alike(axis)
+
+
 class Reducer(Protocol):
     """A monoid over the tiles of a view. `init` is the identity, `merge` is associative.
 

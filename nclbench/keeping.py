@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nclbench.interfaces import Base, Rows
-from nclbench.plan import Plan
+from nclbench.interfaces import Base, Over, Rows
 
 
 @dataclass(eq=False)
-class Kept:
+class Kept(Over):
     """A base (N, M) of one process whose strips of whole rows are kept while `open`, where twice the matrix fits.
 
     open: while operators are fitted. A kernel of the same size may stand beside the scores.
@@ -34,35 +33,8 @@ class Kept:
     def __post_init__(self) -> None:
         self._there = np.zeros(self.base.shape[0], dtype=bool)
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.base.shape
-
-    @property
-    def plan(self) -> Plan:
-        return self.base.plan
-
-    @property
-    def error(self) -> float:
-        return self.base.error
-
-    @property
-    def largest(self) -> float:
-        return self.base.largest
-
-    @property
-    def spread(self) -> float:
-        return self.base.spread
-
-    @property
-    def tolerance(self) -> float:
-        return self.base.tolerance
-
     def fresh(self, fine: bool) -> bool:
         return fine and self.base.fresh(fine)
-
-    def alike(self, axis: int) -> Tensor | None:
-        return self.base.alike(axis)
 
     def tile(self, rows: Rows, columns: Rows) -> Tensor:
         if not isinstance(rows, slice) or not isinstance(columns, slice):

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nclbench.interfaces import Base, Rows
-from nclbench.plan import FLAGS, SUMS, Plan
+from nclbench.interfaces import Base, Over, Rows
+from nclbench.plan import FLAGS, SUMS
 
 
 @dataclass(eq=False)
-class Remembered:
+class Remembered(Over):
     """A base whose float64 tiles are bit for bit the defined scores, so that they can stand for tiles and pairs alike.
 
     Every operator's fit and the ranking ask for all scores; here only the first one makes them. Each process keeps what
@@ -32,38 +32,11 @@ class Remembered:
         return shape[0] * shape[1] * (SUMS.itemsize + FLAGS.itemsize)
 
     @property
-    def shape(self) -> tuple[int, int]:
-        return self.base.shape
-
-    @property
-    def plan(self) -> Plan:
-        return self.base.plan
-
-    @property
-    def error(self) -> float:
-        return self.base.error
-
-    @property
-    def largest(self) -> float:
-        return self.base.largest
-
-    @property
-    def spread(self) -> float:
-        return self.base.spread
-
-    @property
-    def tolerance(self) -> float:
-        return self.base.tolerance
-
-    @property
     def shelf(self) -> dict[str, Any] | None:
         return self.base.shelf
 
     def fresh(self, fine: bool) -> bool:
         return False
-
-    def alike(self, axis: int) -> Tensor | None:
-        return self.base.alike(axis)
 
     def tile(self, rows: Rows, columns: Rows) -> Tensor:
         place = _place(rows, columns)

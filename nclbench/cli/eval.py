@@ -9,7 +9,7 @@ import typer
 
 from nclbench.cli import loading, options, output, processes, targets
 from nclbench.cli.progress import Progress
-from nclbench.errors import UsageError, nearest
+from nclbench.errors import UsageError
 from nclbench.files import check_writable, printable
 
 if TYPE_CHECKING:
@@ -156,14 +156,5 @@ def _understood(metrics: list[str] | None, specs: list[str], direction: str, tie
 
     found = list(dict.fromkeys(str(parse(name)) for name in metrics)) if metrics else None
     check_ties(ties)
-    from nclbench.evaluation import DIRECTIONS
-
-    if direction not in DIRECTIONS:
-        raise UsageError(f"unknown direction {direction!r}{nearest(direction, DIRECTIONS)}")
-    from nclbench.grids import refuse
-    from nclbench.operators import parse_chain
-
-    for spec in specs:
-        refuse(spec)
-        parse_chain(spec)
+    loading.understood(direction, specs)
     return found

@@ -101,7 +101,7 @@ def hubness_report(
     if thumbnails is not None and not Path(thumbnails).is_dir():
         raise MissingError(f"{printable(thumbnails)}: no such folder")
     sources = options.pairs(mapping, "--map")
-    _understood(normalize, direction)
+    loading.understood(direction, normalize or ())
 
     from dataclasses import replace
 
@@ -177,20 +177,6 @@ def _places(out: str | None, out_dir: str | None, figures: str | None, csv: bool
     for place in places:
         check_writable(place)
     return places
-
-
-def _understood(specs: list[str] | None, direction: str) -> None:
-    """Words that mean nothing fail before anything is read."""
-    from nclbench.errors import nearest
-    from nclbench.evaluation import DIRECTIONS
-    from nclbench.grids import refuse
-    from nclbench.operators import parse_chain
-
-    if direction not in DIRECTIONS:
-        raise UsageError(f"unknown direction {direction!r}{nearest(direction, DIRECTIONS)}")
-    for spec in specs or ():
-        refuse(spec)
-        parse_chain(spec)
 
 
 def _tau(direction: "Direction") -> float:

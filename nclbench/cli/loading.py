@@ -1,10 +1,10 @@
 """The models that a command was given, read, told apart and checked against what was said of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nclbench.cli import options
-from nclbench.errors import InputError
+from nclbench.errors import InputError, UsageError, nearest
 
 if TYPE_CHECKING:
     from nclbench.problem import Problem
@@ -17,6 +17,20 @@ def read(
     from nclbench.sources import load
 
     return [_prepared(problem, dataset, scorer, strict) for problem in _told_apart([load(path, **how) for path in paths])]
+
+
+def understood(direction: str, specs: Iterable[str] = ()) -> None:
+    """Words that mean nothing fail before anything is read."""
+    from nclbench.evaluation import DIRECTIONS
+
+    if direction not in DIRECTIONS:
+        raise UsageError(f"unknown direction {direction!r}{nearest(direction, DIRECTIONS)}")
+    from nclbench.grids import refuse
+    from nclbench.operators import parse_chain
+
+    for spec in specs:
+        refuse(spec)
+        parse_chain(spec)
 
 
 def _told_apart(problems: "list[Problem]") -> "list[Problem]":

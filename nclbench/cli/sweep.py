@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nclbench.cli import options, output, processes, targets
+from nclbench.cli import loading, options, output, processes, targets
 from nclbench.cli.progress import Progress
-from nclbench.errors import InputError, UsageError, nearest
+from nclbench.errors import InputError, UsageError
 from nclbench.files import check_writable, is_stream, printable, write_text
 
 if TYPE_CHECKING:
@@ -170,11 +170,9 @@ def _check_targets(
 
 def _understood(templates: list[str], select: str, direction: str) -> None:
     """Words that mean nothing fail before anything is read."""
-    from nclbench.evaluation import DIRECTIONS
     from nclbench.sweep import Select, grids
 
-    if direction not in DIRECTIONS:
-        raise UsageError(f"unknown direction {direction!r}{nearest(direction, DIRECTIONS)}")
+    loading.understood(direction)
     Select.parse(select)
     grids(templates)
 
