@@ -31,8 +31,8 @@ FLOORS = {
     "6b": "diagnosis",
     "6c": "instances comparison/ runs",
     "7": "evaluation deploy gate/",
-    "8": "report/ sources/ sinks/",
-    "8b": "sweep/ bench/ audit/",
+    "8": "report/ sources/ sinks/ models/ media/",
+    "8b": "sweep/ bench/ audit/ embedding/",
     "9": "cli/",
     "10": "__init__ __main__",
 }

@@ -1,0 +1,1 @@
+"""Checkpoints become encoders: captions and frames -> vectors."""
