@@ -23,24 +23,37 @@ _CHUNK = 128
 
 def worthwhile(scores: int) -> bool:
     """Whether to use what is compiled for so many scores: numba is there, and loaded already or soon worth it."""
-    return "numba" in sys.modules or (scores >= _WORTH and find_spec("numba") is not None)
+    return loaded() or (scores >= _WORTH and find_spec("numba") is not None)
+
+
+def loaded() -> bool:
+    return "numba" in sys.modules
 
 
 def count(
-    tile: Array, rows: Array, over: Array, under: Array
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """How many of the scores in its row of the tile (n, m) are above `over`, and how many reach `under`, for each pair.
+    tile: Array, corner: tuple[int, int], query: Array, item: Array, over: Array, under: Array, sure: Array
+) -> npt.NDArray[np.int64]:
+    """Adds to `sure` (P,) how many other scores of its row of the tile (n, m) are above `over`, for each pair.
 
-    rows: (P,) int64 its row of the tile. over, under: (P,) of the tile's dtype.
+    Gives the pairs for which more than these reach `under`. corner: the first row and column. query (P,), item (P,): the
+    pair itself, which is left out. over, under: (P,) of the tile's dtype. Integers are int64.
     """
-    sure, likely = np.zeros((2, len(rows)), dtype=np.int64)
-    if len(rows) and tile.size:
-        if len(rows) > tile.shape[0]:
-            tile = np.ascontiguousarray(tile)  # several pairs a row, each of which reads the whole of it
-        flat, step, by_row = _flat(tile)
-        kernel = _loops()["count rows" if by_row else "count columns"]
-        kernel(flat, step, tile.shape[1 if by_row else 0], rows, over, under, sure, likely)
-    return sure, likely
+    near = np.zeros(len(query), dtype=np.int64)
+    if not len(query) or not tile.size:
+        return near
+    if len(query) > tile.shape[0]:
+        tile = np.ascontiguousarray(tile)  # several pairs a row, each of which reads the whole of it
+    flat, step, by_row = _flat(tile)
+    kernel = _loops()["count rows" if by_row else "count columns"]
+    kernel(flat, step, tile.shape[1], query - corner[0], item - corner[1], over, under, sure, near)
+    return np.flatnonzero(near)
+
+
+def products(left: Array, right: Array) -> npt.NDArray[np.float64]:
+    """(P, D), (P, D) float32 -> (P,) float64 sums of products, in the order of `nclbench.scorers.dot.tree_sum`."""
+    out = np.empty(len(left))
+    _loops()["products"](left, right, out)
+    return out
 
 
 def lead(tile: Array, offset: int, best: Array, where: Array) -> None:
@@ -79,47 +92,74 @@ def _loops() -> dict[str, Callable[..., None]]:
     return {
         "count rows": kept(_count_rows),
         "count columns": kept(_count_columns),
+        "products": kept(_products),
         "lead rows": kept(_lead_rows),
         "lead columns": kept(_lead_columns),
     }
 
 
 def _count_rows(
-    flat: Array, step: int, width: int, rows: Array, over: Array, under: Array, sure: Array, likely: Array
+    flat: Array, step: int, width: int, row: Array, item: Array, over: Array, under: Array, sure: Array, near: Array
 ) -> None:
-    for pair in range(len(rows)):
-        line = flat[rows[pair] * step : rows[pair] * step + width]
+    for pair in range(len(row)):
+        line = flat[row[pair] * step : row[pair] * step + width]
         high, low = over[pair], under[pair]
         above, reach = np.int32(0), np.int32(0)
         for column in range(width):
             above += line[column] > high
             reach += line[column] >= low
+        if 0 <= item[pair] < width:
+            above -= line[item[pair]] > high
+            reach -= line[item[pair]] >= low
         sure[pair] += above
-        likely[pair] += reach
+        near[pair] = reach - above
 
 
 def _count_columns(
-    flat: Array, step: int, height: int, rows: Array, over: Array, under: Array, sure: Array, likely: Array
+    flat: Array, step: int, height: int, row: Array, item: Array, over: Array, under: Array, sure: Array, near: Array
 ) -> None:
-    count = len(rows)
+    count = len(row)
     above, reach = np.zeros(count, np.int32), np.zeros(count, np.int32)
-    dense = count > 0 and rows[-1] - rows[0] == count - 1
+    dense = True
     for pair in range(1, count):
-        dense = dense and rows[pair] == rows[pair - 1] + 1
+        dense = dense and row[pair] == row[pair - 1] + 1
     for line in range(height):
         if dense:
-            part = flat[line * step + rows[0] : line * step + rows[0] + count]
+            part = flat[line * step + row[0] : line * step + row[0] + count]
             for pair in range(count):
                 above[pair] += part[pair] > over[pair]
                 reach[pair] += part[pair] >= under[pair]
         else:
             for pair in range(count):
-                value = flat[line * step + rows[pair]]
+                value = flat[line * step + row[pair]]
                 above[pair] += value > over[pair]
                 reach[pair] += value >= under[pair]
     for pair in range(count):
+        if 0 <= item[pair] < height:
+            own = flat[item[pair] * step + row[pair]]
+            above[pair] -= own > over[pair]
+            reach[pair] -= own >= under[pair]
         sure[pair] += above[pair]
-        likely[pair] += reach[pair]
+        near[pair] = reach[pair] - above[pair]
+
+
+def _products(left: Array, right: Array, out: Array) -> None:
+    wide = left.shape[1]
+    products = np.empty(wide)
+    for pair in range(len(left)):
+        one, other = left[pair], right[pair]
+        for place in range(wide):
+            products[place] = np.float64(one[place]) * np.float64(other[place])
+        width = wide
+        while width > 1:
+            half = 1
+            while 2 * half < width:
+                half *= 2
+            lower, upper = products[:half], products[half:width]
+            for place in range(len(upper)):
+                lower[place] += upper[place]
+            width = half
+        out[pair] = products[0]
 
 
 def _lead_rows(

@@ -5,12 +5,13 @@ Each gives values per row of the view that it runs on.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from nclbench import compiled
-from nclbench.plan import COUNTS, SUMS, Plan
+from nclbench.plan import COUNTS, SCORES, SUMS, Plan
 
 _CHUNK = 8
 State = tuple[Tensor, ...]
@@ -49,42 +50,53 @@ class CountAbove:
     def step(self, state: State, tile: Tensor, rows: slice, columns: slice) -> State:
         bounds = torch.tensor([rows.start, rows.stop], device=self.query.device)
         first, last = torch.searchsorted(self.query, bounds).tolist()
-        size = last - first if self.fast else max(1, tile.shape[0])
-        for start in range(first, last, max(1, size)):
+        if self.fast:
+            self._read(state[0], tile, rows, columns, slice(first, last))
+            return state
+        size = max(1, tile.shape[0])
+        for start in range(first, last, size):
             self._count(state[0], tile, rows, columns, slice(start, min(start + size, last)))
         return state
 
+    @cached_property
+    def _bars(self) -> dict[torch.dtype, tuple[Tensor, Tensor]]:
+        """(P,), (P,) what surely lies above a threshold and what may tie with it, in the precisions of tiles."""
+        margin = self.error + self.tolerance
+        return {
+            kind: (_outward(self.threshold + margin, kind, torch.inf), _outward(self.threshold - margin, kind, -torch.inf))
+            for kind in (SCORES, SUMS)
+        }
+
     def _count(self, counts: Tensor, tile: Tensor, rows: slice, columns: slice, pairs: slice) -> None:
         local = self.query[pairs] - rows.start
-        margin = self.error + self.tolerance
-        over = _outward(self.threshold[pairs] + margin, tile.dtype, torch.inf)
-        under = _outward(self.threshold[pairs] - margin, tile.dtype, -torch.inf)
-        sure, likely = (self._read if self.fast else self._compared)(tile, local, over, under)
+        aligned = len(local) == len(tile) and bool((local[1:] > local[:-1]).all())
+        x = tile if aligned else tile[local]
+        over, under = (bar[pairs] for bar in self._bars[tile.dtype])
+        flags = torch.empty_like(x)
+        sure = torch.gt(x, over[:, None], out=flags).sum(1).to(COUNTS)
+        likely = torch.ge(x, under[:, None], out=flags).sum(1).to(COUNTS)
         mine = ((self.item[pairs] >= columns.start) & (self.item[pairs] < columns.stop)).nonzero()[:, 0]
-        own = tile[local[mine], self.item[pairs][mine] - columns.start]
+        own = x[mine, self.item[pairs][mine] - columns.start]
         sure[mine] -= (own > over[mine]).to(COUNTS)
         likely[mine] -= (own >= under[mine]).to(COUNTS)
         counts[0, pairs] += sure
-        undecided = (likely > sure).nonzero()[:, 0]
+        self._decide(counts, tile, rows, columns, (likely > sure).nonzero()[:, 0] + pairs.start)
+
+    def _read(self, counts: Tensor, tile: Tensor, rows: slice, columns: slice, pairs: slice) -> None:
+        query, item, over, under, sure = (
+            values[pairs].numpy() for values in (self.query, self.item, *self._bars[tile.dtype], counts[0])
+        )
+        near = compiled.count(tile.numpy(), (rows.start, columns.start), query, item, over, under, sure)
+        self._decide(counts, tile, rows, columns, torch.from_numpy(near) + pairs.start)
+
+    def _decide(self, counts: Tensor, tile: Tensor, rows: slice, columns: slice, undecided: Tensor) -> None:
         step = max(1, (1 << 20) // tile.shape[1])
         for start in range(0, len(undecided), step):
-            which = undecided[start : start + step]
-            self._decide(counts, tile[local[which]], over[which, None], under[which, None], which + pairs.start, columns)
+            self._score(counts, tile, rows, columns, undecided[start : start + step])
 
-    def _compared(self, tile: Tensor, local: Tensor, over: Tensor, under: Tensor) -> tuple[Tensor, Tensor]:
-        aligned = len(local) == len(tile) and bool((local[1:] > local[:-1]).all())
-        x = tile if aligned else tile[local]
-        flags = torch.empty_like(x)
-        sure = torch.gt(x, over[:, None], out=flags).sum(1).to(COUNTS)
-        return sure, torch.ge(x, under[:, None], out=flags).sum(1).to(COUNTS)
-
-    def _read(self, tile: Tensor, local: Tensor, over: Tensor, under: Tensor) -> tuple[Tensor, Tensor]:
-        sure, likely = compiled.count(tile.numpy(), local.numpy(), over.numpy(), under.numpy())
-        return torch.from_numpy(sure), torch.from_numpy(likely)
-
-    def _decide(
-        self, counts: Tensor, near: Tensor, over: Tensor, under: Tensor, pairs: Tensor, columns: slice
-    ) -> None:
+    def _score(self, counts: Tensor, tile: Tensor, rows: slice, columns: slice, pairs: Tensor) -> None:
+        over, under = (bar[pairs, None] for bar in self._bars[tile.dtype])
+        near = tile[self.query[pairs] - rows.start]
         hit = ((near >= under) & ~(near > over)).nonzero()
         pair, item = pairs[hit[:, 0]], hit[:, 1] + columns.start
         other = item != self.item[pair]
