@@ -13,7 +13,7 @@ import nclbench
 
 HOUSE = Path(nclbench.__file__).parent
 FLOORS = {
-    "0": "errors wide threads processes compiled",
+    "0": "errors wide threads processes compiled blas",
     "1": "plan registry files grids tokens",
     "2": "problem results reported temperature maps looks groups",
     "2b": "fusion folds leaks interfaces ragged",
