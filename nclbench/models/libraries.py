@@ -69,12 +69,12 @@ def _mend_torchvision() -> None:
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         for compiled in sorted(Path(folder).glob("_C.*")):
             try:
-                torch.ops.load_library(str(compiled))
+                torch.ops.load_library(str(compiled))  # type: ignore[no-untyped-call]
             except OSError:
                 continue
             return
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     _KEPT.append(library)
     for name in _OPERATORS:
         if not hasattr(torch.ops.torchvision, name):
-            library.define(f"{name}{_SCHEMA}")
+            library.define(f"{name}{_SCHEMA}")  # type: ignore[no-untyped-call]

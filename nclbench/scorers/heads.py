@@ -38,8 +38,13 @@ class Head:
 def read(path: str, side: str, features: int, plan: Plan) -> Head:
     """The head of a side, `text` or `video`, from a state dict. MissingError, or InputError with what is wrong."""
     where = printable(path)
+    return made(_tensors(Path(path), where), where, side, features, plan)
+
+
+def made(tensors: Mapping[str, Tensor], where: str, side: str, features: int, plan: Plan) -> Head:
+    """The head of a side from tensors by name. InputError with what is wrong."""
     found: dict[int, dict[str, Tensor]] = {}
-    for key, value in _tensors(Path(path), where).items():
+    for key, value in tensors.items():
         match = re.search(rf"(?:^|\.){side}_weight_fc(?:\.(\d))?\.(weight|bias)\Z", key)
         if match:
             found.setdefault(int(match[1] or 0), {})[match[2]] = value
