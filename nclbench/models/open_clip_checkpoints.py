@@ -114,7 +114,7 @@ def _opened(weights: Weights, said: dict[str, Any], settings: Settings, folder: 
     if words != most:
         _shorten(text, tensors, words, most)
     for key in ("logit_scale", "logit_bias"):
-        if key in tensors:
+        if key in tensors and tensors[key].numel() == 1:
             tensors[key] = tensors[key].reshape(())
     biased = "logit_bias" in tensors
     config |= {"vision_cfg": vision, "text_cfg": text, "nonscalar_logit_scale": False}
@@ -144,7 +144,7 @@ def _opened(weights: Weights, said: dict[str, Any], settings: Settings, folder: 
             "sizes": config,
             "preprocessing": preprocessing,
             "video": "mean of the frames' vectors of length 1",
-            "logit_bias": float(tensors["logit_bias"]) if biased else None,
+            "logit_bias": float(tensors["logit_bias"]) if "logit_bias" in tensors else None,
             "cautions": [caution] * bool(caution),
         },
     )

@@ -1,8 +1,10 @@
 """State dicts of OpenAI's CLIP: all sizes are in the shapes; the activation is QuickGELU."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from nclbench.errors import InputError
@@ -52,15 +54,16 @@ def encoder(
     config["text_cfg"]["context_length"] = words
     tensors["positional_embedding"] = tensors["positional_embedding"][:words]
     # files without a temperature differ in nothing that is encoded
-    tensors.setdefault("logit_scale", tensors["ln_final.weight"].new_zeros(()))
-    tensors["logit_scale"] = tensors["logit_scale"].reshape(())
+    tensors.setdefault("logit_scale", torch.zeros(()))
+    if tensors["logit_scale"].numel() == 1:
+        tensors["logit_scale"] = tensors["logit_scale"].reshape(())
     model = build({**config, "quick_gelu": True}, tensors, where, settings.device)
     transform, preprocessing = clip.transform(config["vision_cfg"]["image_size"])
     library = open_clip()
     return ClipEncoder(
         family=family,
         model=model,
-        tokenizer=library.SimpleTokenizer(context_length=words),
+        tokenizer=partial(library.tokenize, context_length=words),
         transform=transform,
         width=config["embed_dim"],
         words=words,

@@ -1,6 +1,7 @@
 """The tokenizer that a configuration of open_clip asks for: CLIP's own, or one whose files are here."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ def tokenizer(
         )
     named = text.get("hf_tokenizer_name")
     vocabulary = int(text.get("vocab_size", VOCABULARY))
+    if named is None and vocabulary == VOCABULARY and not given:
+        return partial(open_clip().tokenize, context_length=words)
     if named is None and vocabulary == VOCABULARY:
         found: Callable[..., Tensor] = open_clip().SimpleTokenizer(context_length=words, **given)
         return found
