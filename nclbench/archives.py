@@ -46,10 +46,10 @@ def check_torch_zip(path: Path, where: str, advice: str, script_advice: str | No
     """
     with zipfile.ZipFile(path) as archive:
         members = checked_members(archive, where)
-        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-            raise InputError(f"{where}: compressed, which torch never does; {advice}")
         if any(member.filename.endswith("/constants.pkl") or "/code/" in member.filename for member in members):
             raise InputError(f"{where}: a TorchScript program, not tensors; {script_advice or advice}")
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise InputError(f"{where}: compressed, which torch.save never does; {advice}")
         bad = archive.testzip()
         if bad is not None:
             raise InputError(f"{where}:{printable(bad)}: damaged, its checksum is another; copy or download it again")
