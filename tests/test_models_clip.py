@@ -1,7 +1,10 @@
 """OpenAI's and open_clip's checkpoints: the vectors are those of the library called by itself."""
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -374,3 +377,28 @@ def test_settings_that_it_cannot_have(tmp_path: Path) -> None:
     path = save(tmp_path / "a.pt", state(openai()))
     with pytest.raises(UsageError, match="OpenAI CLIP, which has no header seqTransf"):
         open_file(path, Settings(header="seqTransf"))
+
+
+# ------------------------------------------------------------------------------------------------------ conversions
+
+
+def blocks(page: str) -> list[str]:
+    text = (Path(__file__).parents[1] / "docs" / page).read_text(encoding="utf-8")
+    return re.findall(r"```python\n(.*?)```", text, re.S)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::torch.jit.TracerWarning")
+def test_the_conversions_of_the_page_work(tmp_path: Path) -> None:
+    model = openai()
+    traced = torch.jit.trace(model, (torch.zeros(1, 3, 32, 32), open_clip.tokenize(["a"])), check_trace=False)
+    torch.jit.save(traced, tmp_path / "ViT-B-32.pt")
+    torch.save(state(model), tmp_path / "pytorch_model.bin.3", _use_new_zipfile_serialization=False)
+    ran = blocks("checkpoints.md")
+    for block in ran:
+        subprocess.run([sys.executable, "-W", "ignore", "-c", block], cwd=tmp_path, check=True, timeout=600)
+    for name in ("ViT-B-32.safetensors", "pytorch_model.bin.4"):
+        close(open_file(tmp_path / name, Settings()).texts(CAPTIONS).whole, by_library(model, CAPTIONS))
+    for name, said in (("ViT-B-32.pt", "a TorchScript program"), ("pytorch_model.bin.3", "format before 1.6")):
+        with pytest.raises(InputError, match=said):
+            open_file(tmp_path / name, Settings())
+    assert len(ran) == 2

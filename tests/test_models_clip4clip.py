@@ -121,6 +121,7 @@ def test_mean_pooling(tmp_path: Path) -> None:
     close(seen.whole, pooled(wanted))
     close(seen.parts[mask], torch.cat(wanted))
     assert found.weight is None and seen.weight is None
+    assert not encoder.facts["tokens_aligned"]
 
 
 @pytest.mark.parametrize("header", ["auto", "seqTransf"])
@@ -205,6 +206,7 @@ def shares(tensors: dict[str, Tensor], side: str, layers: int, vectors: Tensor) 
 def test_drl_writes_its_weights_of_words_and_frames(layers: int, tmp_path: Path) -> None:
     tensors = transformer() | head("text", layers) | head("video", layers)
     encoder = opened(tmp_path, tensors)
+    assert encoder.facts["tokens_aligned"]
     assert encoder.family == "DRL" and "does not apply it at test" in encoder.temperature.source
     frames, mask = clips(encoder, LENGTHS)
     text, video = encoder.texts(CAPTIONS), encoder.videos(frames, mask)

@@ -50,7 +50,9 @@ def open_weights(weights: Weights, family: str, settings: Settings) -> ClipEncod
     if scale and family == "DRL":
         scale = Temperature(scale.scale, f"{scale.source}; DRL trains with it and does not apply it at test")
     found.temperature = scale
-    found.facts |= {"header": header, "cautions": [line for line in (caution, said) if line]}
+    # of the others only the end of a text was ever compared with frames in training
+    aligned = family in ("DRL", "X-CLIP")
+    found.facts |= {"header": header, "tokens_aligned": aligned, "cautions": [line for line in (caution, said) if line]}
     if matrices:
         found.facts["matrices"] = {"words": matrices.words, "frames": matrices.frames, "applied": False}
     if found.heads:
