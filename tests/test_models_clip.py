@@ -225,7 +225,7 @@ def test_a_checkpoint_of_training(named: str, tmp_path: Path) -> None:
     assert (encoder.family, encoder.facts["model"], encoder.facts["activation"]) == ("open_clip", named, "gelu")
     close(encoder.texts(CAPTIONS).whole, by_library(model, CAPTIONS))
     unnamed = save(tmp_path / "epoch_6.pt", content | {"name": "my run"})
-    with pytest.raises(UsageError, match=r"epoch_6.pt: give the name of its model in open_clip.*'my run'"):
+    with pytest.raises(UsageError, match=r"epoch_6.pt: give --open-clip-model.*'my run'"):
         open_file(unnamed, Settings())
     close(open_file(unnamed, Settings(name=named)).texts(CAPTIONS).whole, by_library(model, CAPTIONS))
     with pytest.raises(UsageError, match="did you mean 'tiny-nclbench'"):
@@ -245,7 +245,7 @@ def test_a_file_out_of_its_hub_folder(named: str, tmp_path: Path) -> None:
     alone = tmp_path / "open_clip_model.safetensors"
     shutil.copy(folder / alone.name, alone)
     # without its configuration nothing says which activation it has
-    with pytest.raises(UsageError, match="open_clip_model.safetensors: give the name of its model"):
+    with pytest.raises(UsageError, match="open_clip_model.safetensors: give --open-clip-model"):
         open_file(alone, Settings())
     close(open_file(alone, Settings(name=named)).texts(CAPTIONS).whole, by_library(model, CAPTIONS))
 
@@ -265,6 +265,18 @@ def test_a_tokenizer_of_the_folder(tmp_path: Path) -> None:
     tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
     with torch.inference_mode():
         close(open_file(folder, Settings()).texts(CAPTIONS).whole, model.encode_text(tokenizer(CAPTIONS)))
+
+
+def test_a_folder_with_code_of_its_own_runs_none_of_it(tmp_path: Path) -> None:
+    config = changed(custom_text=True, text_cfg={"hf_tokenizer_name": "x/y"})
+    folder = hub_folder(tmp_path / "hub", openai(), config)
+    (folder / "tokenization_own.py").write_text(f"open({str(tmp_path / 'PWNED')!r}, 'w').close()\nclass Own: pass\n")
+    said = {"auto_map": {"AutoTokenizer": ["tokenization_own.Own", None]}, "tokenizer_class": "Own"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(said), encoding="utf-8")
+    (folder / "config.json").write_text(json.dumps({"model_type": "own"} | said), encoding="utf-8")
+    with pytest.raises(InputError, match="its tokenizer cannot be opened") as caught:
+        open_file(folder, Settings())
+    assert "\n" not in str(caught.value) and not (tmp_path / "PWNED").exists()
 
 
 def changed(**parts: Any) -> dict[str, Any]:
@@ -311,8 +323,8 @@ def test_a_configuration_that_is_refused(name: str, tmp_path: Path) -> None:
 def test_what_a_folder_lacks_and_what_it_is_not_asked(tmp_path: Path) -> None:
     folder = hub_folder(tmp_path / "hub", openai(), CONFIG)
     for settings, said in (
-        (Settings(name="ViT-B-32"), "leave the name out"),
-        (Settings(header="meanP"), "leave it out"),
+        (Settings(name="ViT-B-32"), "leave --open-clip-model out"),
+        (Settings(header="meanP"), "leave --header out"),
     ):
         with pytest.raises(UsageError, match=said):
             open_file(folder, settings)

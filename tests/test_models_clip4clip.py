@@ -169,7 +169,7 @@ def test_numbers_of_frames_and_words(tmp_path: Path) -> None:
     assert opened(tmp_path, None, Settings(frames=500, words=77)).frames == 500
     assert opened(tmp_path, transformer(), Settings(frames=12)).frames == 12
     refused(
-        "--frames is 78, but this checkpoint takes from 1 to 77",
+        "--max-frames is 78, but this checkpoint takes from 1 to 77",
         tmp_path,
         transformer(),
         Settings(frames=78),
@@ -263,7 +263,7 @@ def test_xclip(tmp_path: Path) -> None:
     close(found.whole, openai().encode_text(open_clip.tokenize(CAPTIONS)).detach())
     refused("--max-words is 25, but", tmp_path, tensors, Settings(words=25), error=UsageError)
     refused(
-        "--frames is 7, but this checkpoint takes from 1 to 6", tmp_path, tensors, Settings(frames=7), error=UsageError
+        "--max-frames is 7, but this checkpoint takes from 1 to 6", tmp_path, tensors, Settings(frames=7), error=UsageError
     )
 
 
@@ -331,7 +331,7 @@ def test_heads_that_do_not_fit(changes: dict[str, Any], said: str, tmp_path: Pat
 def test_settings_that_it_cannot_have(tmp_path: Path) -> None:
     refused("has no weights of seqTransf .its header is meanP.", tmp_path, None, Settings(header="seqTransf"))
     refused("did you mean 'seqTransf'", tmp_path, None, Settings(header="seqTrans"), error=UsageError)
-    refused("leave the name out", tmp_path, None, Settings(name="ViT-B-32"), error=UsageError)
+    refused("leave --open-clip-model out", tmp_path, None, Settings(name="ViT-B-32"), error=UsageError)
 
 
 def test_the_state_dict_of_clip_itself_is_not_changed(tmp_path: Path) -> None:

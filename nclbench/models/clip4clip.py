@@ -40,7 +40,7 @@ def open_weights(weights: Weights, family: str, settings: Settings) -> ClipEncod
         mine = {key: value for key, value in rest.items() if key.startswith(temporal.names(header))}
         found.temporal, places = temporal.build(header, mine, found.width, where, settings.device)
         most = min(most, places)
-    found.frames = settings.frames if most == _ANY else bounded(settings.frames, most, most, "--frames")
+    found.frames = settings.frames if most == _ANY else bounded(settings.frames, most, most, "--max-frames")
     if family == "DRL":
         found.heads = heads_of_tokens.weights(rest, found.width, where)
     # X-CLIP compares words with the frames as CLIP gives them
@@ -63,12 +63,12 @@ def open_weights(weights: Weights, family: str, settings: Settings) -> ClipEncod
 def _header(rest: dict[str, Tensor], asked: str, where: str) -> tuple[str, str]:
     """The header to use, and a caution where the file was trained with another."""
     if asked not in HEADERS:
-        raise UsageError(f"header {printable(asked)!r} is unknown{nearest(asked, HEADERS)}")
+        raise UsageError(f"--header {printable(asked)!r} is unknown{nearest(asked, HEADERS)}")
     own = temporal.header_of(rest)
     if asked in ("auto", own):
         return own, ""
     if asked != "meanP":
-        raise InputError(f"{where}: has no weights of {asked} (its header is {own}); leave the header out")
+        raise InputError(f"{where}: has no weights of {asked} (its header is {own}); leave --header out")
     return asked, f"{where} was trained with {own}, whose weights are left out because meanP was asked for"
 
 

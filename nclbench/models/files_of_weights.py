@@ -23,12 +23,12 @@ def open_file(path: Path, settings: Settings) -> Encoder:
     if found in ("CLIP4Clip", "X-CLIP", "DRL"):
         if settings.name is not None:
             raise UsageError(
-                f"{printable(path)}: the weights of {found} say themselves which model it is; leave the name out"
+                f"{printable(path)}: the weights of {found} say themselves which model it is; leave --open-clip-model out"
             )
         return clip4clip.open_weights(weights, found, settings)
     if settings.header != "auto":
         raise UsageError(
-            f"{printable(path)}: the weights of {found}, which has no header {settings.header}; leave it out"
+            f"{printable(path)}: the weights of {found}, which has no header {settings.header}; leave --header out"
         )
     if found == "open_clip" or settings.name is not None or open_clip_checkpoints.is_one(weights):
         return open_clip_checkpoints.open_weights(weights, settings)

@@ -37,9 +37,11 @@ def open_folder(folder: Path, settings: Settings) -> ClipEncoder:
     """A folder with `open_clip_config.json` and weights. Nothing is downloaded, and no code in it is run."""
     said = read_config(folder / CONFIG)
     if settings.name is not None:
-        raise UsageError(f"{printable(folder)}: {CONFIG} says which model it is; leave the name out")
+        raise UsageError(f"{printable(folder)}: {CONFIG} says which model it is; leave --open-clip-model out")
     if settings.header != "auto":
-        raise UsageError(f"{printable(folder)}: a model of open_clip has no header {settings.header}; leave it out")
+        raise UsageError(
+            f"{printable(folder)}: a model of open_clip has no header {settings.header}; leave --header out"
+        )
     path = next((folder / name for name in FILES if (folder / name).exists()), None)
     if path is None:
         raise InputError(f"{printable(folder)}: no weights beside {CONFIG}; one of {', '.join(FILES[:3])} is expected")
@@ -67,7 +69,7 @@ def _named(weights: Weights) -> str:
         if name in open_clip().list_models():
             return name
     what = f"its run is called {printable(run)[:80]!r}" if run else "the file does not say so"
-    raise UsageError(f"{weights.where}: give the name of its model in open_clip, such as ViT-B-32 ({what})")
+    raise UsageError(f"{weights.where}: give --open-clip-model, such as ViT-B-32 ({what})")
 
 
 def _config(name: str) -> dict[str, Any]:

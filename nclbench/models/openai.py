@@ -37,7 +37,7 @@ def open_weights(weights: Weights, settings: Settings) -> ClipEncoder:
     if not said:
         found.facts["cautions"].append(
             f"{weights.where} does not say which activation it was trained with; QuickGELU is taken, as OpenAI's models have it. "
-            "For a model of open_clip give its name"
+            "For a model of open_clip give --open-clip-model"
         )
     return found
 
