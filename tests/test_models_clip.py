@@ -305,7 +305,12 @@ BAD_CONFIGS: dict[str, tuple[dict[str, Any] | str, str]] = {
     "deeper": (changed(text_cfg={"layers": 3}), r"transformer.resblocks.2.* and 11 more are missing"),
     "shallower": (changed(text_cfg={"layers": 1}), r"transformer.resblocks.1.* and 11 more are of no use"),
     "gigantic": (changed(text_cfg={"width": 1 << 20, "heads": 1}), r"where the other tensors ask for"),
-    "no places": (changed(text_cfg={"context_length": 0}), "--max-words|takes from|shape|model"),
+    "no places": (changed(text_cfg={"context_length": 0}), r"texts of 0 words .context_length. are none"),
+    "words of places": (changed(text_cfg={"context_length": "many"}), "texts of many words"),
+    "endless places": (changed(text_cfg={"context_length": 1 << 90}), "no model can be made of its sizes|where the other"),
+    "a vocabulary in words": (changed(text_cfg={"vocab_size": "large"}), "its tokenizer .of large words. is not beside it"),
+    "no such cleaning": (changed(text_cfg={"tokenizer_kwargs": {"clean": "well"}}), "its tokenizer cannot be opened .Assert"),
+    "tokenizer's list": (changed(text_cfg={"tokenizer_kwargs": [1]}), "its tokenizer_kwargs hold .not an object."),
 }  # fmt: skip
 
 
@@ -316,6 +321,24 @@ def test_a_configuration_that_is_refused(name: str, tmp_path: Path) -> None:
     text = content if isinstance(content, str) else json.dumps({"model_cfg": content})
     (folder / "open_clip_config.json").write_text(text, encoding="utf-8")
     with pytest.raises((InputError, UsageError), match=said) as caught:
+        open_file(folder, Settings())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"interpolation": "x"},
+        {"mode": "L"},
+        {"mean": [0.5, 0.5]},
+        {"std": [0, 1, 1]},
+        {"std": [1e-50, 1, 1]},
+        {"resize_mode": "y"},
+    ],
+)
+def test_preprocessing_that_is_none(said: dict[str, Any], tmp_path: Path) -> None:
+    folder = hub_folder(tmp_path / "hub", openai(), CONFIG, said)
+    with pytest.raises(InputError, match="no picture can be prepared as its preprocess_cfg says") as caught:
         open_file(folder, Settings())
     assert "\n" not in str(caught.value)
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm, multi_head_attention_forward, normalize
 
 from nclbench.errors import InputError, UsageError
+from nclbench.models import temporal
 from nclbench.models.encoder import Settings
 from nclbench.models.files_of_weights import open_file
 from nclbench.plan import SUMS, Plan
@@ -142,6 +143,19 @@ def test_the_sequential_transformer(header: str, tmp_path: Path) -> None:
     for row, length in enumerate(LENGTHS):
         alone = encoder.videos(frames[row : row + 1, :length], mask[row : row + 1, :length])
         close(alone.whole[0], seen.whole[row], 1e-6)
+
+
+def test_several_heads_are_each_hidden_from_their_own_padding() -> None:
+    tensors = transformer(width=128)
+    header, places = temporal.build("seqTransf", tensors, 128, "x.pt", "cpu")
+    assert places == 77
+    frames = torch.randn(3, 4, 128, generator=torch.Generator().manual_seed(2))
+    mask = torch.arange(4) < torch.tensor(LENGTHS)[:, None]
+    with torch.inference_mode():
+        close(
+            header(frames, mask)[mask],
+            torch.cat([sequential(v[there], tensors) for v, there in zip(frames, mask, strict=True)]),
+        )
 
 
 def test_mean_pooling_of_a_file_with_a_header_is_said(tmp_path: Path) -> None:
@@ -263,7 +277,11 @@ def test_xclip(tmp_path: Path) -> None:
     close(found.whole, openai().encode_text(open_clip.tokenize(CAPTIONS)).detach())
     refused("--max-words is 25, but", tmp_path, tensors, Settings(words=25), error=UsageError)
     refused(
-        "--max-frames is 7, but this checkpoint takes from 1 to 6", tmp_path, tensors, Settings(frames=7), error=UsageError
+        "--max-frames is 7, but this checkpoint takes from 1 to 6",
+        tmp_path,
+        tensors,
+        Settings(frames=7),
+        error=UsageError,
     )
 
 

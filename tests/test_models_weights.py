@@ -302,6 +302,14 @@ def test_contents_that_are_refused(content: Any, said: str, tmp_path: Path) -> N
     refused(written(tmp_path / "x.pt", content), said)
 
 
+def test_a_file_larger_than_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_given: Any, **_named: Any) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory: you tried 1 bytes")
+
+    monkeypatch.setattr(torch, "load", full)
+    refused(written(tmp_path / "x.pt", tensors()), "x.pt: no memory left for its tensors", MissingError)
+
+
 def test_what_is_not_there(tmp_path: Path) -> None:
     refused(tmp_path / "nothing.pt", "no such file", MissingError)
     os.mkfifo(tmp_path / "pipe.pt")

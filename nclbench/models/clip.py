@@ -1,15 +1,16 @@
 """Models with CLIP's two towers as encoders of captions and of videos, whichever file they come from."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from PIL.Image import Image
+from PIL.Image import Image, new
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from nclbench.errors import UsageError
+from nclbench.errors import InputError, UsageError
+from nclbench.files import printable
 from nclbench.models.encoder import Features, Settings, Temperature
 from nclbench.models.libraries import open_clip
 from nclbench.plan import SCORES, SUMS
@@ -101,14 +102,24 @@ def words(settings: Settings, own: int, most: int) -> int:
     return bounded(settings.words, own, most, "--max-words", _FEWEST_WORDS)
 
 
-def transform(size: Any, said: dict[str, Any] | None = None) -> tuple[Callable[[Image], Tensor], dict[str, Any]]:
-    """open_clip's preprocessing of pictures for use, and its parameters. said: what a configuration says of it."""
-    from dataclasses import asdict
+def transform(size: Any, said: dict[str, Any] | None, where: str) -> tuple[Callable[[Image], Tensor], dict[str, Any]]:
+    """open_clip's preprocessing of pictures for use, and its parameters. said: what a configuration says of it.
 
+    InputError for what no picture can be prepared by.
+    """
     module = open_clip().transform
     asked = module.merge_preprocess_dict(asdict(module.PreprocessCfg()), said or {}) | {"size": size}
-    found = module.PreprocessCfg(**asked)
-    return module.image_transform_v2(found, is_train=False), {**asdict(found), "library": open_clip().__version__}
+    try:
+        found = module.PreprocessCfg(**asked)
+        made = module.image_transform_v2(found, is_train=False)
+        if not bool(made(new("RGB", (8, 8))).isfinite().all()):
+            raise ValueError("it makes NaN or infinity")
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever the library raises on settings from outside
+        said_of_it = printable((str(error).splitlines() or [""])[0])[:160]
+        raise InputError(f"{where}: no picture can be prepared as its preprocess_cfg says ({said_of_it})") from None
+    return made, asdict(found)
 
 
 def _end(tower: Any, ids: Tensor) -> Tensor | None:

@@ -111,7 +111,9 @@ def _opened(weights: Weights, said: dict[str, Any], settings: Settings, folder: 
     tensors = {key: value for key, value in weights.tensors.items() if not key.endswith("position_ids")}
     if config.get("custom_text") and "positional_embedding" in tensors:
         tensors = library.model.convert_to_custom_text_state_dict(tensors)
-    most = int(text.get("context_length", 77))
+    most = text.get("context_length", 77)
+    if not isinstance(most, int) or most < 1:
+        raise InputError(f"{where}: texts of {printable(most)[:20]} words (context_length) are none; mend {CONFIG}")
     words = clip.words(settings, most, most)
     if words != most:
         _shorten(text, tensors, words, most)
@@ -123,10 +125,10 @@ def _opened(weights: Weights, said: dict[str, Any], settings: Settings, folder: 
     config |= {"init_logit_bias": 0.0} if biased else {"init_logit_bias": None}
     # sigmoid losses are trained with a bias, and without a clamp
     scale, caution = temperature(tensors, "logit_scale", where, clamped=not biased)
-    tokenizer = tokenizers_of_open_clip.tokenizer(text, words, folder, settings, where)
+    tokenizer = tokenizers_of_open_clip.tokenizer(text, words, folder, where)
     model = build(config, tensors, where, settings.device)
     size: Any = getattr(model.visual, "image_size", None)
-    transform, preprocessing = clip.transform(size, said.get("preprocess_cfg"))
+    transform, preprocessing = clip.transform(size, said.get("preprocess_cfg"), where)
     quick = "quick_gelu" if config.get("quick_gelu") else "gelu"
     return ClipEncoder(
         family="open_clip",

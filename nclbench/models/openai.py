@@ -58,7 +58,7 @@ def encoder(
     if tensors["logit_scale"].numel() == 1:
         tensors["logit_scale"] = tensors["logit_scale"].reshape(())
     model = build({**config, "quick_gelu": True}, tensors, where, settings.device)
-    transform, preprocessing = clip.transform(config["vision_cfg"]["image_size"])
+    transform, preprocessing = clip.transform(config["vision_cfg"]["image_size"], None, where)
     library = open_clip()
     return ClipEncoder(
         family=family,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nclbench.archives import check_plain, check_torch_zip, unique
-from nclbench.errors import InputError
+from nclbench.errors import InputError, MissingError
 from nclbench.files import printable, regular
 
 ADVICE = "save the model's state_dict() with safetensors.torch.save_file"
@@ -87,7 +87,11 @@ def _torch(path: Path, where: str) -> Mapping[Any, Any]:
             loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
-    except Exception:
+    except Exception as error:
+        if "can't allocate memory" in str(error):
+            raise MissingError(
+                f"{where}: no memory left for its tensors; use a machine with more, or save fewer tensors"
+            ) from None
         # torch's own message tells how to switch its protection off
         raise InputError(f"{where}: {_refusal(path)}") from None
     if isinstance(loaded, Mapping):
