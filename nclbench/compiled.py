@@ -7,7 +7,8 @@ tile are scored by the definition either way, so that ranks are the same with an
 import sys
 from collections.abc import Callable
 from functools import cache
-from importlib.util import find_spec
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ _CHUNK = 128
 
 def worthwhile(scores: int) -> bool:
     """Whether to use what is compiled for so many scores: numba is there, and loaded already or soon worth it."""
-    return loaded() or (scores >= _WORTH and find_spec("numba") is not None)
+    return (loaded() or scores >= _WORTH) and _numba() is not None
 
 
 def loaded() -> bool:
@@ -80,10 +81,19 @@ def _flat(tile: Array) -> tuple[Array, int, bool]:
 
 
 @cache
-def _loops() -> dict[str, Callable[..., None]]:
-    import numba  # slow to import
+def _numba() -> ModuleType | None:
+    try:
+        return import_module("numba")  # slow
+    except ImportError:  # not there, or not for this numpy
+        return None
 
-    def kept(loop: Callable[..., None]) -> Callable[..., None]:
+
+@cache
+def _loops() -> dict[str, Any]:
+    numba = _numba()
+    assert numba is not None
+
+    def kept(loop: Callable[..., None]) -> Any:
         try:
             return numba.njit(nogil=True, cache=True)(loop)
         except RuntimeError:  # no folder to keep compiled code in may be written to

@@ -45,7 +45,7 @@ class _Product:
 
     def pairs(self, queries: Tensor, items: Tensor) -> Tensor:
         # a product of two float32 numbers is exact in float64: only the order of the additions matters
-        if queries.device.type == "cpu" and compiled.loaded():
+        if queries.device.type == "cpu" and compiled.worthwhile(len(queries)):
             return torch.from_numpy(compiled.products(queries.numpy(), items.numpy()))
         return tree_sum(queries.to(SUMS) * items)
 
