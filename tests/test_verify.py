@@ -123,3 +123,18 @@ def test_rounding_is_no_difference(folder: Path) -> None:
     assert findings(then, moved(1e-12), hashes) == []
     found = findings(then, moved(1e-6), hashes)
     assert [each.kind for each in found] == ["figure"] and "was the file edited?" in why(found)
+
+
+def test_a_command_that_exports_runs_writes_none(folder: Path) -> None:
+    changed(folder, lambda data: data.update(command=f"{data['command']} --export-run trec"))
+    before = contents(folder)
+    done = run("verify", "r.json", cwd=folder)
+    assert (done.returncode, done.stdout) == (0, "same: 4 runs made again to the same figures\n")
+    assert contents(folder) == before
+
+
+def test_a_command_that_ends_well_without_evaluating_verifies_nothing(folder: Path) -> None:
+    changed(folder, lambda data: data.update(command="nclbench eval --help"))
+    done = run("verify", "r.json", cwd=folder)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == "error: r.json: its command 'nclbench eval --help' evaluates nothing; evaluate again\n"

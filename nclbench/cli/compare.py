@@ -29,7 +29,7 @@ def compare(
             "--missing",
             metavar="RULE",
             show_envvar=False,
-            help="fail, or intersect: leave out queries that only one of two results has.",
+            help="fail, or intersect: leave out queries that only one of two results has. Galleries must be equal.",
         ),
     ] = "fail",
     by_query: Annotated[

@@ -1,7 +1,8 @@
 """What a table is made of: plain, printable cells, and nothing that knows how they came about or how they will look.
 
 Rows stand in groups (a direction and protocol each) and groups in blocks. Only the rows of a block compete for best
-and second best: one dataset, one tie rule and size, and one standing, so that a transductive or oracle row is never set against the others.
+and second best: one dataset, one tie rule and size, and one standing, so that a transductive or oracle row is never set
+against the others.
 """
 
 from collections.abc import Mapping
