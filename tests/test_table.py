@@ -138,7 +138,7 @@ class Page(HTMLParser):
             self.rows.append([])
         if tag in ("td", "th"):
             self.rows[-1].append("")
-        assert {name for name, _ in attrs} <= {"class", "colspan"}
+        assert {name for name, _ in attrs} <= {"class", "colspan", "align", "rules"}
 
     def handle_data(self, data: str) -> None:
         if self.rows and self.rows[-1] and self.lasttag not in ("tr", "li", "pre", "ul", "table"):

@@ -61,7 +61,7 @@ def compare(
     read = [str(file) for path in paths for file in targets.beside(path)]
     for target in (out, by_query):
         targets.check(output=target, inputs=read, config=config)
-    output.check_ending(out, format)
+    output.check_ending(out, format, json)
     targets.apart({"-o": out, "--by-query": by_query})
 
     from nclbench.comparison.compare import compare as run

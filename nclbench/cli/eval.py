@@ -76,7 +76,7 @@ def evaluate(
         config=config,
         specs=[*(normalize or []), *filter(None, [fuse_each])],
     )
-    output.check_ending(out, format)
+    output.check_ending(out, format, json, saved=True)
     targets.named("--export-run", export_run)
     if export_run is not None:
         check_writable(Path(export_run) / "run")

@@ -74,7 +74,7 @@ def gate(
     for target in (out, junit):
         targets.check(output=target, inputs=[*read, golden], config=config)
     targets.apart({"-o": out, "--junit": junit})
-    output.check_ending(out, format)
+    output.check_ending(out, format, json)
     if accept:
         for file in targets.beside(str(baseline))[:3]:
             check_writable(file)

@@ -35,6 +35,7 @@ def verify(
     chosen = output.choose_format(format, json, out)
     if chosen not in ("table", "md", "json"):
         raise UsageError(f"verify writes lines or json, not {chosen}")
+    output.check_ending(out, format, json)
     targets.check(output=out, inputs=[str(file) for file in targets.beside(results)], config=config)
     from nclbench.comparison.again import findings, why
     from nclbench.files import write_text
