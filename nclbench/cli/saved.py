@@ -32,7 +32,7 @@ def read(paths: Sequence[str], *, rows: bool, lists: bool = False) -> "list[Save
         if Path(path).is_dir():
             held = Path(path) / "results.json"
             hint = f", as {printable(held)}" if held.is_file() else ""
-            raise InputError(f"{printable(path)}: a folder; give a results file{hint}")
+            raise InputError(f"{printable(Path(path))}: a folder; give a results file{hint}")
         results = read_json(Path(path))
         if not results.runs:
             raise InputError(f"{printable(path)}: no runs in it; write it again with nclbench eval")

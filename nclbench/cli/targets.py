@@ -75,8 +75,6 @@ def beside(path: str) -> list[Path]:
     """The files that belong to saved results, the first of them included."""
     from nclbench.sinks import results
 
-    if not Path(path).name:  # as . or / has none
-        return [Path(path)]
     folder = [Path(path).parent / name for name in IN_FOLDER[1:3]] if Path(path).name == IN_FOLDER[0] else []
     return [*results.beside(Path(path)), *folder]
 
