@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -253,6 +254,10 @@ def test_lists(kind: str) -> None:
     lines = run("list", kind, "-f", "md").stdout.splitlines()
     assert len(lines) == len(entries) + 2
     assert all(line.startswith("| ") and line.endswith(" |") for line in lines)
+    # each is said in lines of its own, and a name is followed by nothing but a spec
+    heads = [line for line in run("list", kind).stdout.splitlines() if not line.startswith(" ")]
+    assert [re.split("[:@]", head)[0] for head in heads] == [re.split("[:@]", entry["name"])[0] for entry in entries]
+    assert not any(" " in head or ",," in head for head in heads) and "source: ;" not in run("list", kind).stdout
     wrong = run("list", kind, "-f", "latex")
     assert (wrong.returncode, wrong.stdout) == (2, "")
 

@@ -407,13 +407,13 @@ def test_a_folder_or_no_runs_get_one_line(folder: Path, tmp_path: Path, command:
     write_json(Results(()), tmp_path / "none.json")
     (tmp_path / "out").mkdir()
     write_json(example(), tmp_path / "out" / "results.json")
-    for given, words in (
+    for path, words in (
         (".", ".: a folder; give a results file"),
         ("", ".: a folder; give a results file"),
         ("out", "out: a folder; give a results file, as out/results.json"),
         ("none.json", "none.json: no runs in it"),
     ):
-        done = nclbench(*command, given, cwd=tmp_path)
+        done = nclbench(*command, path, cwd=tmp_path)
         assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (3, "", 1), done.stderr
         assert words in done.stderr
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nclbench.cli import options, output, targets
+from nclbench.cli import options, output, said, targets
 from nclbench.errors import InputError, UsageError
 from nclbench.files import printable
 
@@ -81,13 +81,13 @@ def _again(then: "Results", where: str) -> "Results":
     except ValueError:
         words = []
     if words[:2] != ["nclbench", "eval"]:
-        said = f"its command is {printable(then.command)[:60]!r}" if then.command else "it names no command"
-        raise InputError(f"{where}: cannot be made again, because {said}; verify reads what nclbench eval saved")
+        reason = f"its command is {printable(then.command)[:60]!r}" if then.command else "it names no command"
+        raise InputError(f"{where}: cannot be made again, because {reason}; verify reads what nclbench eval saved")
     command: Any = typer.main.get_command(app)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "again.json"
         root = command.make_context("nclbench", ["eval"], resilient_parsing=True)
-        with _silent():
+        with _silent(), said.words_alone(root):
             try:
                 context = command.commands["eval"].make_context("eval", words[2:], parent=root)
             except typer.Exit:

@@ -38,7 +38,7 @@ def export(results: Results, folder: Path) -> tuple[list[Path], list[str]]:
         held = max((len(results.queries["top"][row]) for row in at), default=0)
         size = next((int(term.split()[0]) for term in run.terms if term.endswith(" items")), held)
         if held < size:
-            notes.append(f"{run.direction}: runs hold the first {held} of {size} items; of MRR, mAP and the like tools see no more")
+            notes.append(f"{run.direction}: runs hold the first {held} of {size} items; for MRR and mAP tools see no more")
         if run.ties.get("queries"):
             notes.append(f"{name}: {run.ties['queries']} queries have ties, which it orders as the file does")
     for name, text in texts.items():
