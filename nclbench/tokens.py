@@ -15,13 +15,15 @@ class Tokens:
     """Up to L vectors for each of N rows.
 
     values: (N, L, D) as loaded, not normalised. mask: (N, L) bool, true where there is a vector; what is masked is never
-    looked at. weight: (N, L) importance of each, at least 0; None where nothing is known. origin: for messages.
+    looked at. weight: (N, L) importance of each, at least 0; None where nothing is known. spans: (N, L, 2) which characters
+    of its caption each stands for, from start to before end, equal ones for a token that is no text. origin: for messages.
     """
 
     values: npt.NDArray[np.floating]
     mask: npt.NDArray[np.bool_]
     weight: npt.NDArray[np.float64] | None = None
     origin: str = ""
+    spans: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -29,7 +31,8 @@ class Tokens:
     def rows(self, order: npt.NDArray[np.int64]) -> "Tokens":
         """The rows at these positions, (n,)."""
         weight = None if self.weight is None else self.weight[order]
-        return Tokens(self.values[order], self.mask[order], weight, self.origin)
+        spans = None if self.spans is None else self.spans[order]
+        return Tokens(self.values[order], self.mask[order], weight, self.origin, spans)
 
     @property
     def features(self) -> int:
@@ -55,6 +58,8 @@ def check(tokens: Tokens, rows: int, where: str) -> None:
         raise InputError(f"{where}: the mask of row {empty[0]} is empty ({len(empty)} such rows); leave the row out, or mend it")
     if weight is not None:
         _check_weight(weight, mask, where)
+    if tokens.spans is not None:
+        _check_spans(tokens.spans, mask, where)
     for start in range(0, rows, _CHUNK):
         _check_values(values[start : start + _CHUNK], mask[start : start + _CHUNK], start, where)
 
@@ -67,6 +72,19 @@ def _check_weight(weight: npt.NDArray[np.float64], mask: npt.NDArray[np.bool_], 
     none = np.flatnonzero(np.where(mask, weight, 0).sum(axis=1) == 0)
     if len(none):
         raise InputError(f"{where}: all weights of row {none[0]} are 0; give some token a weight")
+
+
+def _check_spans(spans: npt.NDArray[np.int64], mask: npt.NDArray[np.bool_], where: str) -> None:
+    if spans.shape != (*mask.shape, 2) or spans.dtype.kind not in "iu":
+        raise InputError(
+            f"{where}: spans of shape {spans.shape} and dtype {spans.dtype}; they are whole numbers, start and end of each of "
+            f"{mask.shape[0]} x {mask.shape[1]} tokens"
+        )
+    bad = np.argwhere(mask & ~((spans[..., 0] >= 0) & (spans[..., 0] <= spans[..., 1])))
+    if len(bad):
+        row, token = bad[0]
+        start, end = spans[row, token]
+        raise InputError(f"{where}: span of row {row}, token {token} is {start} to {end}; give characters, start before end")
 
 
 def _check_values(values: npt.NDArray[np.floating], mask: npt.NDArray[np.bool_], first: int, where: str) -> None:
