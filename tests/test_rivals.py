@@ -188,7 +188,9 @@ def test_the_report_the_list_and_the_limits(tmp_path: Path) -> None:
     save(replace(factories.hubs(40, 40, 8, 4), model="m"), tmp_path / "a.h5")
     call = ["hubness-report", "--emb", str(tmp_path / "a.h5"), "--no-advice", "--no-progress"]
     done = CliRunner().invoke(app, [*call, "-f", "json"])
-    runs = json.loads(done.stdout)["runs"]
+    runs, worst = json.loads(done.stdout)["runs"], json.loads(done.stdout)["hubs"][0]
+    items = evaluate(factories.hubs(40, 40, 8, 4), hubness=True, direction="t2v").items
+    assert worst["states"]["raw"]["over"] == items["over"][items["id"].tolist().index(worst["id"])] > 0
     assert all(each["diagnostics"]["hard.negnce"]["scale"] == 12.0 for each in runs)
     failed = CliRunner().invoke(app, [*call, "--fail-on", "t2v.hard.negnce>0.1"])
     assert failed.exit_code == 1 and "hard.negnce is" in failed.stderr and failed.stderr.count("failed") == 1
