@@ -21,7 +21,7 @@ from nclbench.ranking import rank
 from nclbench.registry import show
 from nclbench.representation import Representation, represent
 from nclbench.results import Results, stacked
-from nclbench.rivals import Rivals, rivals
+from nclbench.rivals import Contest, Rivals
 from nclbench.runs import TOP, blocks_of, run_of
 from nclbench.stamps import notes, revision
 from nclbench.threads import alone
@@ -95,8 +95,9 @@ def evaluate(
     hard: list[Rivals | None] = [None] * len(found)
     if hubness:
         rankings_of = [(row, ranking if protocol != "videos" else None) for row, protocol, ranking in found]
-        masses, guessed = represent(rankings_of, tau, problem.logit_scale)
-        hard = rivals(rankings_of, tau, problem.logit_scale)
+        contest = Contest.of(rankings_of, tau, problem.logit_scale)
+        masses, guessed, values = represent(rankings_of, tau, problem.logit_scale, contest.jobs)
+        hard = contest.rivals(values)
         left_out += guessed
     ranked = time.perf_counter()
     raw_top = {row.reverse: ranking.top for row, _, ranking in found if ranking is not None and row.first.spec == "none"}

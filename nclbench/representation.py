@@ -22,6 +22,7 @@ from nclbench.similarity import Job, View, sweep
 from nclbench.temperature import choose_tau
 
 Floats = npt.NDArray[np.float64]
+Values = tuple[torch.Tensor, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +41,12 @@ class Representation:
 
 
 def represent(
-    found: Sequence[tuple[Row, Ranking | None]], tau: float | None, logit_scale: float | None
-) -> tuple[list[Representation | None], list[str]]:
+    found: Sequence[tuple[Row, Ranking | None]], tau: float | None, logit_scale: float | None, also: Sequence[Job] = ()
+) -> tuple[list[Representation | None], list[str], list[Values]]:
     """One a ranking, those of the same scores in one pass over them, and notes. None where p is not defined.
 
-    All rows of a direction have one temperature: tau, else that of its first operator with one, else the model's own.
+    also: other jobs that join these passes; what they found comes last. All rows of a direction have one temperature: tau, else
+    that of its first operator with one, else the model's own.
     """
     notes: list[str] = []
     taus = {}
@@ -60,7 +62,8 @@ def represent(
             jobs.append((view, SoftmaxMass(1 / at, _flat(view), _share(view, fit.rows))))
         if views and bank is not None:
             jobs.append((bank, SoftmaxMass(1 / at, _flat(bank), _share(bank, None))))
-    values = iter(swept(jobs))
+    every = _swept([*jobs, *also])
+    values = iter(every)
     masses: list[Representation | None] = []
     for (row, views, bank, at), (_, ranking) in zip(asked, found, strict=True):
         if not views or ranking is None:
@@ -70,7 +73,7 @@ def represent(
         banked = None if bank is None else (next(values)[0].exp().cpu().numpy(), bank.shape[0])
         raw = row.first.spec == "none"
         masses.append(Representation(mass, pairs, at, banked, gap(row.first.views) if raw else {}))
-    return masses, list(dict.fromkeys(notes))
+    return masses, list(dict.fromkeys(notes)), every[len(jobs) :]
 
 
 def _views(row: Row) -> list[View]:
@@ -106,19 +109,19 @@ def _share(view: View, rows: Integers | None) -> torch.Tensor:
     return share
 
 
-def swept(jobs: Sequence[Job]) -> list[tuple[torch.Tensor, ...]]:
+def _swept(jobs: Sequence[Job]) -> list[Values]:
     """Rows must be whole, so a pass has one base and one direction; an operator that must see whole columns has its own."""
     passes: dict[tuple[int, bool, int | None], list[int]] = {}
     for number, (view, _) in enumerate(jobs):
         passes.setdefault((id(view.base), view.reverse, view.whole), []).append(number)
-    values: dict[int, tuple[torch.Tensor, ...]] = {}
+    values: dict[int, Values] = {}
     for numbers in passes.values():
         values |= dict(zip(numbers, sweep([jobs[number] for number in numbers]), strict=True))
     return [values[number] for number in range(len(jobs))]
 
 
 def _joined(
-    views: Sequence[View], row: Row, parts: Sequence[tuple[torch.Tensor, ...]], tau: float, ranking: Ranking
+    views: Sequence[View], row: Row, parts: Sequence[Values], tau: float, ranking: Ranking
 ) -> tuple[Floats, Floats]:
     """(M,) p over all folds, (P,) the probability of each relevant pair."""
     mass = torch.stack([log_mass.exp() for log_mass, _ in parts]).sum(0)

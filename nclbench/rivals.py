@@ -15,7 +15,7 @@ from nclbench.outranking import FLOOR, HardNegatives, Outranking
 from nclbench.plan import SUMS
 from nclbench.problem import Integers
 from nclbench.ranking import Ranking
-from nclbench.representation import in_units, swept
+from nclbench.representation import Values, in_units
 from nclbench.similarity import Job, View
 from nclbench.temperature import DEFAULT_TAU
 
@@ -38,27 +38,39 @@ class Rivals:
     scale: float | None = None
 
 
-def rivals(
-    found: Sequence[tuple[Row, Ranking | None]], tau: float | None, logit_scale: float | None
-) -> list[Rivals | None]:
-    """One a ranking, those of the same scores in one pass over them. None without labels.
+@dataclass(frozen=True, eq=False)
+class Contest:
+    """What must be looked at: for each ranking one job a fold, none without labels. scale: of probabilities."""
 
-    The scale of probabilities is 1 / tau, else the model's own, else 100.
-    """
-    scale = 1 / tau if tau is not None else logit_scale if logit_scale is not None else 1 / DEFAULT_TAU
-    asked = [[] if ranking is None or not len(ranking.query) else _jobs(row, ranking, scale) for row, ranking in found]
-    values = iter(swept([job for jobs in asked for job in jobs]))
-    return [
-        _joined(jobs, [next(values) for _ in jobs], ranking, scale) if jobs and ranking is not None else None
-        for jobs, (_, ranking) in zip(asked, found, strict=True)
-    ]
+    rankings: tuple[Ranking | None, ...]
+    asked: tuple[tuple[Job, ...], ...]
+    scale: float
+
+    @classmethod
+    def of(cls, found: Sequence[tuple[Row, Ranking | None]], tau: float | None, logit_scale: float | None) -> "Contest":
+        """The scale is 1 / tau, else the model's own, else 100."""
+        scale = 1 / tau if tau is not None else logit_scale if logit_scale is not None else 1 / DEFAULT_TAU
+        asked = (() if ranking is None or not len(ranking.query) else _jobs(row, ranking, scale) for row, ranking in found)
+        return cls(tuple(ranking for _, ranking in found), tuple(asked), scale)
+
+    @property
+    def jobs(self) -> list[Job]:
+        return [job for jobs in self.asked for job in jobs]
+
+    def rivals(self, values: Sequence[Values]) -> list[Rivals | None]:
+        """values: what the jobs found. One a ranking, None without labels."""
+        left = iter(values)
+        return [
+            _joined(jobs, [next(left) for _ in jobs], ranking, self.scale) if jobs and ranking is not None else None
+            for jobs, ranking in zip(self.asked, self.rankings, strict=True)
+        ]
 
 
-def _jobs(row: Row, ranking: Ranking, scale: float) -> list[Job]:
+def _jobs(row: Row, ranking: Ranking, scale: float) -> tuple[Job, ...]:
     """One a fold. What folds add to their scores differs by a constant, so that only queries of one can be compared."""
     maps = [fit.fitted.map for fit in row.fits if fit.fitted is not None]
     common = len(row.fits) == 1 and all(found is None or found.item_bias is not None for found in maps)
-    return [_job(fit, in_units(fit, fit.seen) if common else fit.seen, ranking, scale, common) for fit in row.fits]
+    return tuple(_job(fit, in_units(fit, fit.seen) if common else fit.seen, ranking, scale, common) for fit in row.fits)
 
 
 def _job(fit: Fit, view: View, ranking: Ranking, scale: float, common: bool) -> Job:
@@ -77,7 +89,7 @@ def _best(place: torch.Tensor, score: torch.Tensor, size: int) -> torch.Tensor:
     return torch.where(best.isinf(), torch.inf, best)
 
 
-def _joined(jobs: Sequence[Job], parts: Sequence[tuple[torch.Tensor, ...]], ranking: Ranking, scale: float) -> Rivals:
+def _joined(jobs: Sequence[Job], parts: Sequence[Values], ranking: Ranking, scale: float) -> Rivals:
     over = torch.stack([part[0] for part in parts]).sum(0).cpu().numpy()
     view, reducer = jobs[0]
     if not isinstance(reducer, HardNegatives):
