@@ -1,5 +1,6 @@
 """Several vectors a row: the words of a text, the frames of a video. As loaded, with masks and weights, checked."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,9 +40,13 @@ class Tokens:
         return int(self.values.shape[2])
 
 
-def check(tokens: Tokens, rows: int, where: str) -> None:
-    """InputError, with the first bad row, for what must not be scored. rows: how many there must be."""
+def check(tokens: Tokens, rows: int, where: str, beside: Mapping[str, str] | None = None) -> None:
+    """InputError, with the first bad row, for what must not be scored. rows: how many there must be.
+
+    beside: where mask, weights and spans came from, if not from where the values did.
+    """
     where = tokens.origin or where
+    of = {"mask": where, "weights": where, "spans": where} | dict(beside or {})
     values, mask, weight = tokens.values, tokens.mask, tokens.weight
     if values.ndim != 3 or 0 in values.shape[1:]:
         raise InputError(f"{where}: shape {values.shape}; token features are rows x tokens x features")
@@ -52,14 +57,15 @@ def check(tokens: Tokens, rows: int, where: str) -> None:
         raise InputError(f"{where}: dtype {values.dtype}; token features must be floating point{hint}")
     for name, array in (("mask", mask), ("weights", weight)):
         if array is not None and array.shape != values.shape[:2]:
-            raise InputError(f"{where}: {name} of shape {array.shape} for features of shape {values.shape}; give one a token")
+            shapes = f"{name} of shape {array.shape} for features of shape {values.shape}"
+            raise InputError(f"{of[name]}: {shapes}; give one a token")
     empty = np.flatnonzero(~mask.any(axis=1))
     if len(empty):
-        raise InputError(f"{where}: the mask of row {empty[0]} is empty ({len(empty)} such rows); leave the row out, or mend it")
+        raise InputError(f"{of['mask']}: the mask of row {empty[0]} is empty ({len(empty)} such rows); leave the row out, or mend it")
     if weight is not None:
-        _check_weight(weight, mask, where)
+        _check_weight(weight, mask, of["weights"])
     if tokens.spans is not None:
-        _check_spans(tokens.spans, mask, where)
+        _check_spans(tokens.spans, mask, of["spans"])
     for start in range(0, rows, _CHUNK):
         _check_values(values[start : start + _CHUNK], mask[start : start + _CHUNK], start, where)
 

@@ -38,7 +38,9 @@ def tokens_of(given: Mapping[str, Loaded], size: int | None = None) -> Tokens | 
     if mask is None:
         mask = np.ones(values.shape[:2], dtype=np.bool_)
     found = Tokens(values, mask, weight, where, spans)
-    check(found, len(values) if size is None else size, where)
+    beside = {"mask": MASK, "weights": WEIGHTS, "spans": SPANS}
+    origins = {name: given[key].origin for name, key in beside.items() if key in given}
+    check(found, len(values) if size is None else size, where, origins)
     return found
 
 
