@@ -61,7 +61,8 @@ def check(tokens: Tokens, rows: int, where: str, beside: Mapping[str, str] | Non
             raise InputError(f"{of[name]}: {shapes}; give one a token")
     empty = np.flatnonzero(~mask.any(axis=1))
     if len(empty):
-        raise InputError(f"{of['mask']}: the mask of row {empty[0]} is empty ({len(empty)} such rows); leave the row out, or mend it")
+        first = f"the mask of row {empty[0]} is empty ({len(empty)} such rows)"
+        raise InputError(f"{of['mask']}: {first}; leave the row out, or mend it")
     if weight is not None:
         _check_weight(weight, mask, of["weights"])
     if tokens.spans is not None:
