@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nclbench.diagnostics import of_counts, of_masses
+from nclbench.diagnostics import of_counts, of_masses, of_rivals
 from nclbench.diagnostics.chance import chance
 from nclbench.diagnostics.hard_negatives import errors, first_places, wishes, wrong
 from nclbench.problem import Integers
 from nclbench.ranking import Ranking
 from nclbench.representation import Representation
+from nclbench.rivals import Rivals
 
 CUTOFFS = (1, 5, 10)
 Columns = dict[str, npt.NDArray[Any]]
@@ -28,7 +29,9 @@ def occurrences(ranking: Ranking, k: int) -> Integers:
     return np.bincount(ranking.top[:, :k].ravel(), minlength=ranking.shape[1])
 
 
-def of_gallery(ranking: Ranking, masses: Representation | None, beside_chance: bool = True) -> dict[str, Any]:
+def of_gallery(
+    ranking: Ranking, masses: Representation | None, rivals: Rivals | None = None, beside_chance: bool = True
+) -> dict[str, Any]:
     """Every diagnostic of a row by its name: value and unit; of k-occurrences also what chance makes (95 % of drawings)."""
     n, m = ranking.shape
     found: dict[str, Any] = {}
@@ -39,6 +42,9 @@ def of_gallery(ranking: Ranking, masses: Representation | None, beside_chance: b
             found[f"{name}@{k}"] = {"value": each.function(counts), "unit": "fraction"}
             if name in usual:
                 found[f"{name}@{k}"] |= dict(zip(("chance", "chance_low", "chance_high"), usual[name], strict=True))
+    if rivals is not None and rivals.scale is not None:
+        for name, each in of_rivals().items():
+            found[name] = {"value": each.function(rivals), "unit": each.unit, "scale": rivals.scale}
     if masses is None:
         return found
     found |= {name: {"value": value, "unit": "cosine"} for name, value in masses.gap.items()}
@@ -55,9 +61,10 @@ def of_gallery(ranking: Ranking, masses: Representation | None, beside_chance: b
     return found
 
 
-def of_items(ranking: Ranking, masses: Representation | None, labels: bool) -> Columns:
+def of_items(ranking: Ranking, masses: Representation | None, rivals: Rivals | None, labels: bool) -> Columns:
     """One row an item. p: probability mass; wanted_mass: n; fp, fn: false positives and negatives in queries, by mass and
-    (`@1`) by first places; bad@k: among the first k of so many queries that do not want it. NaN where not defined.
+    (`@1`) by first places; bad@k: among the first k of so many queries that do not want it. over: above the right item of so
+    many queries; into: so many queries that do not want it are above its own. NaN where not defined.
     """
     m = ranking.shape[1]
     columns: Columns = {"p": np.full(m, np.nan) if masses is None else masses.mass}
@@ -75,6 +82,9 @@ def of_items(ranking: Ranking, masses: Representation | None, labels: bool) -> C
     for k in CUTOFFS if ranking.top is not None else ():
         assert ranking.top is not None
         columns[f"bad@{k}"] = wrong(ranking.top[:, :k], ranking.query, ranking.item, m)
+    if rivals is not None:
+        columns["over"] = rivals.over
+        columns["into"] = np.full(m, np.nan) if rivals.into is None else rivals.into.astype(float)
     return columns
 
 

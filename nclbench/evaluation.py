@@ -21,6 +21,7 @@ from nclbench.ranking import rank
 from nclbench.registry import show
 from nclbench.representation import Representation, represent
 from nclbench.results import Results, stacked
+from nclbench.rivals import Contest, Rivals
 from nclbench.runs import TOP, blocks_of, run_of
 from nclbench.stamps import notes, revision
 from nclbench.threads import alone
@@ -53,9 +54,9 @@ def evaluate(
     metrics: names such as `R@10`; all standard ones if None. ties: see `nclbench.metrics`. strict: an operator that
     does not converge or cannot be applied is an error. details: one row a query and an item beside the runs. oracle:
     canonical specs that were chosen with the labels of this very split. folds: each of so many shares of the queries
-    (v2t: of the items) is ranked with the others as its bank. hubness: also what chance makes of each diagnostic, and each
-    item's probability mass at `tau` (None: that of the first operator that has one, else the model's own). depth: how many of a
-    query's best items its row names. Never changes the problem. Raises NclbenchError.
+    (v2t: of the items) is ranked with the others as its bank. hubness: also what chance makes of each diagnostic, hard
+    negatives, and each item's probability mass at `tau` (None: that of the first operator that has one, else the model's own).
+    depth: how many of a query's best items its row names. Never changes the problem. Raises NclbenchError.
     """
     began = time.perf_counter()
     names = _names([metrics] if isinstance(metrics, str) else metrics, ties)
@@ -91,20 +92,23 @@ def evaluate(
         for (row, protocol), requests in zip(asked, wanted, strict=True)
     ]
     masses: list[Representation | None] = [None] * len(found)
+    hard: list[Rivals | None] = [None] * len(found)
     if hubness:
         rankings_of = [(row, ranking if protocol != "videos" else None) for row, protocol, ranking in found]
-        masses, guessed = represent(rankings_of, tau, problem.logit_scale)
+        contest = Contest.of(rankings_of, tau, problem.logit_scale)
+        masses, guessed, values = represent(rankings_of, tau, problem.logit_scale, contest.jobs)
+        hard = contest.rivals(values)
         left_out += guessed
     ranked = time.perf_counter()
     raw_top = {row.reverse: ranking.top for row, _, ranking in found if ranking is not None and row.first.spec == "none"}
     runs, queries, items = [], [], []
     raw: dict[tuple[bool, str], instances.Columns] = {}
-    for (row, protocol, ranking), mass in zip(found, masses, strict=True):
+    for (row, protocol, ranking), mass, rival in zip(found, masses, hard, strict=True):
         blocks = blocks_of(ranking)
         measured = {} if blocks is None else measure(blocks, names, ties)
         run = run_of(problem, row, protocol, ranking, blocks, measured, ties, seed, raw_top.get(row.reverse), oracle)
         if ranking is not None:
-            run = replace(run, diagnostics={**run.diagnostics, **diagnosis.of_gallery(ranking, mass, hubness)})
+            run = replace(run, diagnostics={**run.diagnostics, **diagnosis.of_gallery(ranking, mass, rival, hubness)})
         runs.append(run)
         if ranking is not None and details:
             order = (None, protocols.order) if row.reverse else (protocols.order, None)
@@ -114,7 +118,7 @@ def evaluate(
             if blocks is not None and (row.reverse, protocol) in raw:
                 queries[-1] |= diagnosis.changes(queries[-1], raw[row.reverse, protocol])
             if protocol != "videos":
-                items.append(instances.items(run, row.first.views, ranking, row.bias, mass, order[1]))
+                items.append(instances.items(run, row.first.views, ranking, row.bias, mass, rival, order[1]))
     ended = time.perf_counter()
     return Results(
         runs=tuple(runs),

@@ -14,6 +14,7 @@ from nclbench.problem import Embeddings, Integers
 from nclbench.ranking import Ranking
 from nclbench.representation import Representation
 from nclbench.results import Run
+from nclbench.rivals import Rivals
 from nclbench.views import Views
 
 Columns = dict[str, npt.NDArray[Any]]
@@ -67,6 +68,7 @@ def items(
     ranking: Ranking,
     bias: npt.NDArray[np.float64] | None,
     masses: Representation | None,
+    rivals: Rivals | None,
     place: Integers | None,
 ) -> Columns:
     """How often an item is among the first k (N_k), how many queries want it, its fitted bias (NaN without one), and what
@@ -81,7 +83,7 @@ def items(
     for k in diagnosis.CUTOFFS if ranking.top is not None else ():
         columns[f"occurrence@{k}"] = diagnosis.occurrences(ranking, k)
     columns["bias"] = np.full(m, np.nan) if bias is None else bias
-    columns |= diagnosis.of_items(ranking, masses, views.problem.relevance is not None)
+    columns |= diagnosis.of_items(ranking, masses, rivals, views.problem.relevance is not None)
     return _in_input_order(columns, place)
 
 

@@ -15,6 +15,7 @@ from nclbench.keeping import Kept
 from nclbench.plan import Plan
 from nclbench.problem import Embeddings, Integers, Problem
 from nclbench.ragged import Ragged
+from nclbench.registry import show
 from nclbench.remembered import Remembered
 from nclbench.scorers.interaction import Interaction
 from nclbench.scorers.sided import Sided
@@ -152,6 +153,11 @@ class Bases:
         if self.problem.parts:
             return any(Sided.of(part).degenerate for _, part in self.problem.parts if part.scored_by != "stored")
         return self.problem.scored_by != "stored" and self.sided.degenerate
+
+    @property
+    def settled(self) -> str:
+        """The scorer with what the input decided filled in, as `dmae:ta=given`; '' for ready scores and fusions."""
+        return "" if self.problem.parts or self.problem.scored_by == "stored" else show(self.sided.scorer)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from nclbench.similarity import Job, View, sweep
 from nclbench.temperature import choose_tau
 
 Floats = npt.NDArray[np.float64]
+Values = tuple[torch.Tensor, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +41,12 @@ class Representation:
 
 
 def represent(
-    found: Sequence[tuple[Row, Ranking | None]], tau: float | None, logit_scale: float | None
-) -> tuple[list[Representation | None], list[str]]:
+    found: Sequence[tuple[Row, Ranking | None]], tau: float | None, logit_scale: float | None, also: Sequence[Job] = ()
+) -> tuple[list[Representation | None], list[str], list[Values]]:
     """One a ranking, those of the same scores in one pass over them, and notes. None where p is not defined.
 
-    All rows of a direction have one temperature: tau, else that of its first operator with one, else the model's own.
+    also: other jobs that join these passes; what they found comes last. All rows of a direction have one temperature: tau, else
+    that of its first operator with one, else the model's own.
     """
     notes: list[str] = []
     taus = {}
@@ -60,7 +62,8 @@ def represent(
             jobs.append((view, SoftmaxMass(1 / at, _flat(view), _share(view, fit.rows))))
         if views and bank is not None:
             jobs.append((bank, SoftmaxMass(1 / at, _flat(bank), _share(bank, None))))
-    values = iter(_swept(jobs))
+    every = _swept([*jobs, *also])
+    values = iter(every)
     masses: list[Representation | None] = []
     for (row, views, bank, at), (_, ranking) in zip(asked, found, strict=True):
         if not views or ranking is None:
@@ -70,17 +73,18 @@ def represent(
         banked = None if bank is None else (next(values)[0].exp().cpu().numpy(), bank.shape[0])
         raw = row.first.spec == "none"
         masses.append(Representation(mass, pairs, at, banked, gap(row.first.views) if raw else {}))
-    return masses, list(dict.fromkeys(notes))
+    return masses, list(dict.fromkeys(notes)), every[len(jobs) :]
 
 
 def _views(row: Row) -> list[View]:
     """The scores of each fold in units of similarity, empty where they are not."""
     maps = [fit.fitted.map for fit in row.fits if fit.fitted is not None]
     defined = bool(maps) and all(found is None or found.item_bias is not None for found in maps)
-    return [_in_units(fit, fit.seen) for fit in row.fits] if defined else []
+    return [in_units(fit, fit.seen) for fit in row.fits] if defined else []
 
 
-def _in_units(fit: Fit, view: View) -> View:
+def in_units(fit: Fit, view: View) -> View:
+    """A view of the scores as similarities with a bias an item, without what all items of a query share."""
     assert fit.fitted is not None
     bias = None if fit.fitted.map is None else fit.fitted.map.item_bias
     return replace(view, map=None if bias is None else column_bias(bias))
@@ -91,7 +95,7 @@ def _bank(row: Row) -> View | None:
     fit = row.first
     if fit.views.folds or fit.fitted is None or fit.fitted.moved is not None or not fit.views.has("query_bank", "items"):
         return None
-    return _in_units(fit, fit.views.view("query_bank", "items"))
+    return in_units(fit, fit.views.view("query_bank", "items"))
 
 
 def _flat(view: View) -> torch.Tensor:
@@ -105,19 +109,19 @@ def _share(view: View, rows: Integers | None) -> torch.Tensor:
     return share
 
 
-def _swept(jobs: Sequence[Job]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Rows must be whole, so a pass has one base and one direction."""
-    passes: dict[tuple[int, bool], list[int]] = {}
+def _swept(jobs: Sequence[Job]) -> list[Values]:
+    """Rows must be whole, so a pass has one base and one direction; an operator that must see whole columns has its own."""
+    passes: dict[tuple[int, bool, int | None], list[int]] = {}
     for number, (view, _) in enumerate(jobs):
-        passes.setdefault((id(view.base), view.reverse), []).append(number)
-    values: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        passes.setdefault((id(view.base), view.reverse, view.whole), []).append(number)
+    values: dict[int, Values] = {}
     for numbers in passes.values():
         values |= dict(zip(numbers, sweep([jobs[number] for number in numbers]), strict=True))
     return [values[number] for number in range(len(jobs))]
 
 
 def _joined(
-    views: Sequence[View], row: Row, parts: Sequence[tuple[torch.Tensor, torch.Tensor]], tau: float, ranking: Ranking
+    views: Sequence[View], row: Row, parts: Sequence[Values], tau: float, ranking: Ranking
 ) -> tuple[Floats, Floats]:
     """(M,) p over all folds, (P,) the probability of each relevant pair."""
     mass = torch.stack([log_mass.exp() for log_mass, _ in parts]).sum(0)

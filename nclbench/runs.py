@@ -77,7 +77,12 @@ def run_of(
         convergence=row.convergence,
         oracle=applied.spec in oracle,
         degenerate=views.bases.degenerate,
-        options={"ties": ties, "tie_tolerance": row.first.seen.tolerance, "interval": "bootstrap, 95 %"},
+        options={
+            "ties": ties,
+            "tie_tolerance": row.first.seen.tolerance,
+            "interval": "bootstrap, 95 %",
+            **({"scorer": settled} if (settled := views.bases.settled) != views.problem.scored_by and settled else {}),
+        },
     )
 
 

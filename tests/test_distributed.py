@@ -24,6 +24,7 @@ from factories import KEPT, LAWFUL, STREAMED
 from nclbench import evaluate, load
 from nclbench.plan import Plan
 from nclbench.problem import Problem, Relevance
+from nclbench.results import Results
 from nclbench.sinks import save
 
 LIMIT = 150.0  # seconds for all processes together
@@ -65,11 +66,19 @@ def child(rank: int, world: int, folder: Path) -> None:
     found["lopsided"] = {key: each.integers() for key, each in cold.items()}
     # three strips of 20 rows and one of 1, for two or three processes
     strips = [rows.start for strip in Plan(tile=(20, 20)).tiles(([0, 20, 40, 60, 61], [0, 61])) for rows, _ in strip]
-    results = evaluate(LAWFUL["captions"](), ["sinkhorn"], plan=Plan(tile=(16, 16), memory=STREAMED))
+    results = evaluate(LAWFUL["captions"](), ["sinkhorn"], plan=Plan(tile=(16, 16), memory=STREAMED), hubness=True)
     found["evaluate"] = [run.metrics for run in results.runs], results.environment["processes"], strips
+    found["rivals"] = rivals_of(results)
     (folder / f"found.{rank}").write_bytes(pickle.dumps(found))
     dist.barrier()
     dist.destroy_process_group()
+
+
+def rivals_of(results: Results) -> tuple[Any, Any, list[float]]:
+    """Counts of each item, numbers of hard negatives, and NegNCE."""
+    hard = [[run.diagnostics[name]["value"] for name in ("hard.pairs", "hard.negnce")]
+            for run in results.runs if "hard.pairs" in run.diagnostics]  # fmt: skip
+    return results.items["over"], results.items["into"], [*map(list, zip(*hard, strict=True))]
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +130,14 @@ def test_processes_give_the_integers_of_one(world: int, expected: dict[str, Any]
         for key, want in factories.integers(lopsided(), COLD, Plan(memory=STREAMED)).items():
             for part, values in want.integers().items():
                 np.testing.assert_array_equal(mine["lopsided"][key][part], values)
-    alone = evaluate(LAWFUL["captions"](), ["sinkhorn"], plan=Plan(memory=KEPT))
+    alone = evaluate(LAWFUL["captions"](), ["sinkhorn"], plan=Plan(memory=KEPT), hubness=True)
+    over, into, (pairs, losses) = rivals_of(alone)
+    for mine in found:
+        np.testing.assert_array_equal(mine["rivals"][0], over)
+        np.testing.assert_array_equal(mine["rivals"][1], into)
+        assert mine["rivals"][2][0] == pairs and sum(pairs) > 0
+        np.testing.assert_allclose(mine["rivals"][2][1], losses, rtol=1e-11)
+        assert mine["rivals"][2] == found[0]["rivals"][2]
     for metrics, processes, _ in (mine["evaluate"] for mine in found):
         assert metrics == [each.metrics for each in alone.runs]
         assert processes == world

@@ -123,6 +123,26 @@ def test_dmae_is_the_formula(shape: tuple[int, ...], beta: float, ta: str, branc
 
 
 @pytest.mark.parametrize("mask", ["neginf", "zero"])
+@pytest.mark.parametrize("branches", ["both", "word"])
+def test_a_word_without_weight_is_padding(branches: str, mask: str) -> None:
+    """The weights are the mask in the formula, [m > 0]: such a word is no best word of any frame either."""
+    x = drawn(12, 8, 6, 4, 9, seed=13)
+    x["weight"][np.random.default_rng(1).random(x["weight"].shape) < 0.4] = 0
+    empty = ~(x["weight"] * x["m"]).any(1)
+    x["weight"][empty] = 1
+    spec = f"branches={branches},mask={mask}"
+    found = scores(f"dmae:ta=given,{spec}", *sides(x))
+    m = x["m"] * (x["weight"] > 0)
+    assert (m != x["m"]).any()
+    expected = naive.dmae(x["sentences"], x["words"], m, x["weight"], x["frames"], x["n"], branches=branches, mask=mask)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=3e-7)
+    np.testing.assert_array_equal(scores(f"dmae:ta=given,{spec}", *sides(x | {"m": m})), found)
+    # where the weights are not used, they take nothing away
+    expected = naive.dmae(x["sentences"], x["words"], x["m"], None, x["frames"], x["n"], branches=branches, mask=mask)
+    np.testing.assert_allclose(scores(f"dmae:ta=none,{spec}", *sides(x)), expected, rtol=0, atol=3e-7)
+
+
+@pytest.mark.parametrize("mask", ["neginf", "zero"])
 def test_token_wise_and_late_interaction_are_their_formulas(mask: str) -> None:
     x = drawn(8, 9, 6, 5, 11, seed=4)
     text, video = sides(x)
@@ -349,13 +369,6 @@ def test_parameters_that_mean_nothing_are_refused(spec: str) -> None:
 
     with pytest.raises(UsageError, match=spec.split("=")[0]):
         scorers.parse(spec)
-
-
-def test_parts_of_speech_are_never_guessed() -> None:
-    from nclbench.errors import UsageError
-
-    with pytest.raises(UsageError, match="tokens/weights"):
-        scorers.parse("dmae:ta=pos")
 
 
 @pytest.mark.parametrize(

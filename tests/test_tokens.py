@@ -186,7 +186,7 @@ def ragged(*ends: int, **more: Any) -> Callable[[], Arrays]:
 
 
 BAD = {
-    "an empty mask": (changed(text_mask=np.repeat([[1], [0]], (4, 2), 0) * np.ones(4)), "mask of row 4 is empty (2 such rows)"),
+    "an empty mask": (changed(text_mask=np.repeat([[1], [0]], (4, 2), 0) * np.ones(4)), "text_mask: the mask of row 4 is"),
     "NaN": (holed("text_token_embeddings", np.nan, (3, 1, 2)), "row 3, token 1 holds NaN"),
     "infinity in a bank": (holed("gallerybank_frame_embeddings", np.inf, (1, 0, 0)), "row 1, token 0 holds NaN or infinity"),
     "a vector of zeros": (holed("video_frame_embeddings", 0, (2, 1)), "row 2, token 1 is all zeros"),
@@ -194,7 +194,7 @@ BAD = {
     "a mask of another shape": (changed(text_mask=np.ones((6, 3))), "mask of shape (6, 3) for features of shape (6, 4, 5)"),
     "other rows": (changed(video_frame_embeddings=features(4, 2, 1)), "token features of 4 rows, but there are 3"),
     "other features": (changed(video_frame_embeddings=features(3, 2, 1, d=6)), "6 features, but"),
-    "a negative weight": (changed(text_token_weights=np.full((6, 4), -1.0)), "weight of row 0, token 0 is -1.0"),
+    "a negative weight": (changed(text_token_weights=np.full((6, 4), -1.0)), "weights: weight of row 0, token 0 is -1.0"),
     "weights of nothing": (changed(text_token_weights=np.zeros((6, 4))), "all weights of row 0 are 0"),
     "a mask without features": (lambda: flat() | {"text_mask": np.ones((6, 4))}, "belongs to token features"),
     "offsets that end early": (ragged(2, 4, 6, 8, 10, 19), "from 0 to 19, but there are 20 tokens"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from nclbench.audit.states import Direction
 from nclbench.diagnosis import CUTOFFS
-from nclbench.diagnostics import of_counts, of_masses
+from nclbench.diagnostics import of_counts, of_masses, of_rivals
 from nclbench.errors import InputError, UsageError, nearest
 from nclbench.files import printable
 from nclbench.metrics import parse
@@ -48,7 +48,7 @@ class Condition:
             bound /= 100
         base, _, k = name.partition("@")
         against = (each.replace("p.", f"p.{kind}.") for each in of_masses() for kind in ("wanted", "bank"))
-        names = [*(f"{each}@{cutoff}" for each in of_counts() for cutoff in CUTOFFS), *of_masses(), *against]
+        names = [*(f"{each}@{cutoff}" for each in of_counts() for cutoff in CUTOFFS), *of_masses(), *of_rivals(), *against]
         if name not in names:
             try:
                 name = str(parse(name))

@@ -13,8 +13,8 @@ COUNT = 10
 
 @dataclass(frozen=True)
 class Person:
-    """One item. shown: N_k in each state; stolen: of how many queries it takes the first place wrongly, in each state;
-    mass: p in each state, None where not defined.
+    """One item. shown: N_k in each state; stolen: of how many queries it takes the first place wrongly, and over: of how many
+    it stands above the right one, in each state; mass: p in each state, None where not defined.
     """
 
     at: int
@@ -22,6 +22,7 @@ class Person:
     title: str
     shown: tuple[int, ...]
     stolen: tuple[int | None, ...]
+    over: tuple[int | None, ...]
     mass: tuple[float | None, ...]
 
 
@@ -50,6 +51,11 @@ def _person(direction: Direction, at: int, states: Sequence[State]) -> Person:
         str(direction.reference.items["id"][at]),
         direction.titles[at],
         tuple(int(direction.occurrence(state)[at]) for state in states),
-        tuple(int(state.items["bad@1"][at]) if "bad@1" in state.items else None for state in states),
+        _counts("bad@1", at, states),
+        _counts("over", at, states),
         tuple(None if np.isnan(mass) else mass for mass in masses),
     )
+
+
+def _counts(name: str, at: int, states: Sequence[State]) -> tuple[int | None, ...]:
+    return tuple(int(state.items[name][at]) if name in state.items else None for state in states)

@@ -136,7 +136,8 @@ def as_json(results: Results, directions: Sequence[Direction], advice: Sequence[
     people = {
         kind: [
             {"direction": direction.name, "id": person.name, "title": person.title, "rank": number + 1,
-             "states": {label: {"occurrence": person.shown[at], "stolen": person.stolen[at], "p": person.mass[at]}
+             "states": {label: {"occurrence": person.shown[at], "stolen": person.stolen[at], "over": person.over[at],
+                               "p": person.mass[at]}
                         for at, label in enumerate(map(direction.label, direction.states))}}
             for direction in directions for number, person in enumerate(choose(direction))
         ]

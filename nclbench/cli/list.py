@@ -136,10 +136,10 @@ def _diagnostics() -> list[Entry]:
 
     return [
         {
-            "name": name if name.startswith("p.") else f"{name}@k",
-            "params": {} if name.startswith("p.") else {"k": "required"},
+            "name": name if "." in name else f"{name}@k",
+            "params": {} if "." in name else {"k": "required"},
             "source": each.source,
-            "needs": "",
+            "needs": "relevance" if name.startswith("hard.") else "",
             "summary": f"{each.summary}; {each.reading} ({_range(each.limits)})",
         }
         for name, each in diagnostics().items()

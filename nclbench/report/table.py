@@ -147,7 +147,7 @@ def shown(value: float, unit: str, decimals: int = 1) -> str:
 
 
 def _places(unit: str, decimals: int) -> int:
-    return decimals + 2 if unit == "fraction" else decimals
+    return decimals + 2 if unit in ("fraction", "nats") else decimals
 
 
 def _remarks(run: Run, metrics: Sequence[str], decimals: int) -> Iterable[str]:
@@ -197,7 +197,7 @@ def _ordered(blocks: dict[_Block, list[Row]]) -> list[list[Row]]:
 def _marked(rows: list[Row]) -> list[Row]:
     """Best and second best of each column, where at least two rows have a figure. Equal values share the mark.
 
-    Ranks are better when lower, percent when higher; of a fraction (a diagnostic) nobody can say.
+    Ranks are better when lower, percent when higher; of a diagnostic nobody can say.
     """
     found = [ranked(cells) for cells in zip(*(row.cells for row in rows), strict=True)]
     return [replace(row, cells=tuple(cells[at] for cells in found)) for at, row in enumerate(rows)]
@@ -207,7 +207,7 @@ def ranked(cells: Sequence[Cell]) -> list[Cell]:
     """Cells that compete, with the marks that they get."""
     values = {round(cell.value, _DIGITS) for cell in cells if cell.value is not None}
     units = {cell.unit for cell in cells if cell.value is not None}
-    if sum(cell.value is not None for cell in cells) < 2 or "fraction" in units:
+    if sum(cell.value is not None for cell in cells) < 2 or not units <= {"percent", "rank", ""}:
         return list(cells)
     lower_is_better = "rank" in units
     best, second = [*sorted(values, reverse=not lower_is_better), None][:2]

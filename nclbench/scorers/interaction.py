@@ -52,9 +52,9 @@ class Interaction(ABC):
     def sets(self, side: Embeddings, is_text: bool, plan: Plan) -> Ragged:
         """A collection as loaded -> its sets, on the plan's device."""
 
-    def weighs(self, is_text: bool) -> bool:
-        """Whether the weights that a file gives to the words, or to the frames, have a say."""
-        return False
+    def lacks(self, side: Embeddings, is_text: bool) -> tuple[str, str] | None:
+        """What the scorer needs beside the vectors of these words, or frames, and does not find; and what to add."""
+        return None
 
     def degenerate(self, text: Embeddings, video: Embeddings) -> bool:
         """Whether there are only global vectors to act on, so that nothing but their cosine is left."""

@@ -58,8 +58,9 @@ class Sided:
             side = replace(side, tokens=None)
         elif side.tokens is None:
             raise InputError(f"{where}: no tokens in the bank, and {name} needs them; add {_KEYS[self.is_text(role)]}")
-        elif side.tokens.weight is None and self.scorer.weighs(self.is_text(role)):
-            raise InputError(f"{where}: no token weights in the bank, and {name} needs them as in the test; add tokens/weights")
+        elif (lacking := self.scorer.lacks(side, self.is_text(role))) is not None:
+            what, remedy = lacking
+            raise InputError(f"{where}: no {what} in the bank, and {name} needs them as in the test; add {remedy}")
         if test.vectors is not None and side.vectors is None:
             raise InputError(f"{where}: no embeddings in the bank, and {name} needs them as in the test; add them")
         return side if test.vectors is not None else replace(side, vectors=None)

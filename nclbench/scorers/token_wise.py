@@ -65,8 +65,9 @@ class WeightedTokenInteraction(Interaction):
     def __post_init__(self) -> None:
         check_mask(self.name, self.mask)
 
-    def weighs(self, is_text: bool) -> bool:
-        return not self.head
+    def lacks(self, side: Embeddings, is_text: bool) -> tuple[str, str] | None:
+        unknown = not self.head and side.tokens is not None and side.tokens.weight is None
+        return ("token weights", "tokens/weights") if unknown else None
 
     def settled(self, text: Embeddings, video: Embeddings) -> tuple["WeightedTokenInteraction", tuple[str, ...]]:
         for side, word in ((text, "words"), (video, "frames")):

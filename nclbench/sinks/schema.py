@@ -85,6 +85,8 @@ def _side(side: Embeddings) -> dict[str, Array]:
         found |= {"tokens/values": side.tokens.values, "tokens/mask": side.tokens.mask}
         if side.tokens.weight is not None:
             found["tokens/weights"] = side.tokens.weight
+        if side.tokens.spans is not None:
+            found["tokens/spans"] = side.tokens.spans
     return found
 
 

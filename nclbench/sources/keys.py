@@ -3,12 +3,13 @@
     SPLIT/MODALITY/FIELD          test/text/embeddings; without SPLIT it is `test`
     SPLIT/relevance/FIELD         query_ids, item_ids, grade: one row a relevant pair
     SPLIT/scores/values           (N, M) queries x items, where there are no vectors to multiply
-    SPLIT/MODALITY/tokens/FIELD   words or frames: values, mask, weights, offsets
+    SPLIT/MODALITY/tokens/FIELD   words or frames: values, mask, weights, offsets, spans
     bank/MODALITY/FIELD           bank/text is the query bank, bank/video the item bank; bank.train/text works too
     dataset, split, model, similarity, logit_scale, captions_per_item, labelled, tokens_aligned: attributes, given as they are
 
 FIELD is one of embeddings, ids, item_ids (the id of a query's item), item_index (its row), captions, titles,
-weight, mask. tokens/values is (N, L, D) with tokens/mask (N, L), or (tokens, D) with tokens/offsets (N + 1,).
+weight, mask. tokens/values is (N, L, D) with tokens/mask (N, L), or (tokens, D) with tokens/offsets (N + 1,);
+tokens/spans (N, L, 2) are the characters of the caption that each token stands for.
 bank/text/scores is (B, M) bank queries x items, bank/video/scores (N, B) queries x bank items.
 Dots and slashes mean the same. Queries are `query` or `text`, items are `item`, `video`, `image`, `audio` or `frame`.
 """
@@ -21,7 +22,7 @@ from nclbench.errors import UsageError, nearest
 QUERY_SETS = ("query", "text")
 ITEM_SETS = ("item", "video", "image", "audio", "frame")
 FIELDS = ("embeddings", "ids", "item_ids", "item_index", "captions", "titles", "weight", "mask")
-TOKENS = ("values", "mask", "offsets", "weights")
+TOKENS = ("values", "mask", "offsets", "weights", "spans")
 RELEVANCE = ("query_ids", "item_ids", "grade")
 ATTRIBUTES = (
     "dataset",

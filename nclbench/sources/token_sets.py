@@ -11,6 +11,7 @@ from nclbench.sources.source import Loaded
 from nclbench.tokens import Tokens, check
 
 VALUES, MASK, OFFSETS, WEIGHTS = "tokens/values", "tokens/mask", "tokens/offsets", "tokens/weights"
+SPANS = "tokens/spans"
 # what padding of ragged rows may cost, in proportion to what is stored
 _PADDING = 64
 
@@ -18,7 +19,7 @@ _PADDING = 64
 def tokens_of(given: Mapping[str, Loaded], size: int | None = None) -> Tokens | None:
     """The tokens of `size` rows (of as many as there are, if None), None where there are none. Checked: InputError."""
     if VALUES not in given:
-        stray = next((given[name] for name in (MASK, OFFSETS, WEIGHTS) if name in given), None)
+        stray = next((given[name] for name in (MASK, OFFSETS, WEIGHTS, SPANS) if name in given), None)
         if stray is not None:
             raise InputError(f"{stray.origin}: belongs to token features, and there are none; give tokens/values")
         return None
@@ -26,16 +27,21 @@ def tokens_of(given: Mapping[str, Loaded], size: int | None = None) -> Tokens | 
     values, where = loaded.array, loaded.origin
     mask = None if MASK not in given else _flags(given[MASK])
     weight = None if WEIGHTS not in given else _numbers(given[WEIGHTS])
+    spans = None if SPANS not in given else _characters(given[SPANS])
     if OFFSETS in given:
         if mask is not None:
             raise InputError(f"{given[MASK].origin}: a mask beside offsets; ragged rows have no padding, leave one of them out")
-        values, mask, weight = _padded(loaded, weight, given[OFFSETS])
+        values, mask, weight, spans = _padded(loaded, weight, spans, given[OFFSETS])
     elif values.ndim == 2 and mask is not None and values.shape[1] % max(1, mask.shape[1]) == 0:
         values = values.reshape(len(values), mask.shape[1], -1)
+    if spans is not None and mask is not None and spans.ndim == 2 and spans.shape == (len(mask), 2 * mask.shape[1]):
+        spans = spans.reshape(*mask.shape, 2)
     if mask is None:
         mask = np.ones(values.shape[:2], dtype=np.bool_)
-    found = Tokens(values, mask, weight, where)
-    check(found, len(values) if size is None else size, where)
+    found = Tokens(values, mask, weight, where, spans)
+    beside = {"mask": MASK, "weights": WEIGHTS, "spans": SPANS}
+    origins = {name: given[key].origin for name, key in beside.items() if key in given}
+    check(found, len(values) if size is None else size, where, origins)
     return found
 
 
@@ -61,8 +67,16 @@ def _numbers(loaded: Loaded) -> Array:
     return loaded.array.astype(np.float64)
 
 
-def _padded(loaded: Loaded, weight: Array | None, offsets: Loaded) -> tuple[Array, Array, Array | None]:
-    """(sum L, D) and (N + 1,) offsets -> (N, L, D), the mask and the weights (N, L)."""
+def _characters(loaded: Loaded) -> Array:
+    if loaded.array.dtype.kind not in "iu":
+        raise InputError(f"{loaded.origin}: dtype {loaded.array.dtype}; spans are whole numbers, start and end of each token")
+    return loaded.array.astype(np.int64)
+
+
+def _padded(
+    loaded: Loaded, weight: Array | None, spans: Array | None, offsets: Loaded
+) -> tuple[Array, Array, Array | None, Array | None]:
+    """(sum L, D) and (N + 1,) offsets -> (N, L, D), the mask, the weights (N, L) and the spans (N, L, 2)."""
     values, edges = loaded.array, offsets.array
     if values.ndim != 2:
         raise InputError(f"{loaded.origin}: shape {values.shape}; beside offsets, token features are tokens x features")
@@ -77,14 +91,21 @@ def _padded(loaded: Loaded, weight: Array | None, offsets: Loaded) -> tuple[Arra
         raise InputError(f"{offsets.origin}: from {edges[0]} to {edges[-1]}, but there are {len(values)} tokens; mend them")
     if weight is not None and weight.shape != (len(values),):
         raise InputError(f"{loaded.origin}: weights of shape {weight.shape} for {len(values)} tokens; give one a token")
+    if spans is not None and spans.shape != (len(values), 2):
+        raise InputError(f"{loaded.origin}: spans of shape {spans.shape} for {len(values)} tokens; give start and end of each")
     longest = int(counts.max())
     if len(counts) * longest * values.shape[1] * values.itemsize > max(FREE_BYTES, _PADDING * values.nbytes):
         raise InputError(f"{offsets.origin}: row {counts.argmax()} has {longest} tokens, far more than others; cut it")
     mask = np.arange(longest) < counts[:, None]
     out = np.zeros((len(counts), longest, values.shape[1]), dtype=values.dtype)
     out[mask] = values
-    if weight is None:
-        return out, mask, None
-    shares = np.zeros(mask.shape)
-    shares[mask] = weight
-    return out, mask, shares
+    return out, mask, _beside(mask, weight), _beside(mask, spans)
+
+
+def _beside(mask: Array, values: Array | None) -> Array | None:
+    """(sum L, ...) -> (N, L, ...), zeros where there is no token."""
+    if values is None:
+        return None
+    out = np.zeros((*mask.shape, *values.shape[1:]), dtype=values.dtype)
+    out[mask] = values
+    return out

@@ -92,7 +92,7 @@ def _state(
 ) -> dict[str, Any]:
     items, queries = state.items, state.queries
     named = {"shown": f"occurrence@{direction.cutoff}", "first": "occurrence@1", "stolen": "bad@1"}
-    named |= {name: name for name in ("p", "fp", "fn")}
+    named |= {name: name for name in ("p", "fp", "fn", "over")}
     found: dict[str, Any] = {
         "label": printable(direction.label(state)),
         "spec": printable(state.spec),

@@ -77,6 +77,7 @@ function items(d, before, now) {
   if (two) columns.push({ head: "lists before", number: true, value: at => before.items.shown[at], text: at => before.items.shown[at] });
   columns.push({ head: "times its share", number: true, value: at => now.items.shown[at], text: at => fixed(now.items.shown[at] / d.share, 1) });
   if (d.labelled) columns.push({ head: "wrongly first", number: true, value: at => now.items.stolen[at], text: at => now.items.stolen[at] });
+  if (d.labelled && now.items.over) columns.push({ head: "above the right one", number: true, value: at => now.items.over[at], text: at => now.items.over[at] });
   columns.push({ head: "p", number: true, value: at => now.items.p[at], text: at => fixed(now.items.p[at], 3) });
   if (two) columns.push({ head: "p before", number: true, value: at => before.items.p[at], text: at => fixed(before.items.p[at], 3) });
   if (d.labelled) for (const [head, key] of [["false positive", "fp"], ["false negative", "fn"]]) {
