@@ -27,6 +27,12 @@ def worthwhile(scores: int) -> bool:
     return (loaded() or scores >= _WORTH) and _numba() is not None
 
 
+def load() -> str | None:
+    """Use what is compiled from now on, however small the problem; numba's version, None where it is not there."""
+    numba = _numba()
+    return None if numba is None else str(numba.__version__)
+
+
 def loaded() -> bool:
     return "numba" in sys.modules
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nclbench import __version__
+from nclbench import __version__, compiled
 from nclbench.bench.contests import Contest, Setting
 from nclbench.bench.data import Data
 from nclbench.bench.figures import Figure
@@ -88,6 +88,7 @@ def run(
     more: also the peers that are too slow, or too odd, for everybody.
     """
     before, clock = _load(), "cpu" if threads == 1 and plan.device == "cpu" else "wall"
+    numba = compiled.load()  # some peers would do so in the middle of the run
     data = Data.make(size, dim, plan)
     said("limits", 0, 1)
     gemm, read = best_gemm(data, threads), reading(plan)
@@ -102,7 +103,8 @@ def run(
         turns = take_turns(contest.variants, repeats, clock, tell)
         stages.append(Stage(contest.title, tuple(contest.judge(turns))))
     seconds = [min(take_turns([Variant("limit", call)], 3, clock).seconds["limit"]) for call in (gemm.call, read[1])]
-    environment = {"nclbench": __version__, "git": revision(), "numpy": np.__version__, **describe(plan), "threads": threads}
+    environment: dict[str, Any] = {"nclbench": __version__, "git": revision(), "numpy": np.__version__, "numba": numba}
+    environment |= {**describe(plan), "threads": threads}
     return Report(
         size=size,
         dim=dim,
