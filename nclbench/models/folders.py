@@ -13,6 +13,9 @@ from nclbench.models import libraries
 from nclbench.models.encoder import Encoder, Settings
 
 _LARGEST = 64 << 20
+_CONFIGURATIONS = (
+    "config.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json", "generation_config.json",
+)  # fmt: skip
 
 
 def open_folder(folder: Path, settings: Settings) -> Encoder:
@@ -54,9 +57,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def check(folder: Path) -> None:
     """Refuses configurations that name code, before any library looks at them."""
-    for path in sorted(folder.glob("*.json")):
-        if path.name.endswith("config.json"):
-            read_json(path)
+    for name in _CONFIGURATIONS:
+        if (folder / name).exists():
+            read_json(folder / name)
 
 
 def load(kind: type[Any], folder: Path, spared: Iterable[str] = (), **more: Any) -> Any:

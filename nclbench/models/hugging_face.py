@@ -41,7 +41,7 @@ class TwoTowers:
         self.words = words(folder, settings.words, longest)
         self.frames = settings.frames
         scale = math.exp(float(self._model.logit_scale))
-        self.temperature = Temperature(scale, "logit_scale of the checkpoint, exp of its logarithm")
+        self.temperature: Temperature | None = Temperature(scale, "logit_scale of the checkpoint, exp of its logarithm")
         self.facts: dict[str, Any] = {
             "library": f"transformers {library.__version__}",
             "class": model,
@@ -107,7 +107,8 @@ def _processor(kind: Any, folder: Path) -> Any:
     except (KeyboardInterrupt, MemoryError):
         raise
     except Exception as error:
-        raise InputError(f"{printable(folder)}: its preprocessing of pictures cannot be opened ({folders.brief(error)})") from None
+        why = folders.brief(error)
+        raise InputError(f"{printable(folder)}: its preprocessing of pictures cannot be opened ({why})") from None
 
 
 def _said(processor: Any) -> dict[str, Any]:

@@ -53,10 +53,11 @@ def _torchvision() -> None:
     except RuntimeError:
         import torch
 
-        for library in [torch.library.Library("torchvision", "FRAGMENT")]:
-            _KEPT.append(library)
-            for operator in ("nms", "qnms"):
-                library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+        _KEPT.append(library)
+        for operator in ("nms", "qnms"):
+            define = f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            library.define(define)  # type: ignore[no-untyped-call]
         import_module("torchvision")
 
 

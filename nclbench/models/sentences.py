@@ -33,7 +33,7 @@ class Sentences:
 
     family = "sentences"
     sees = False
-    frames = None
+    frames: int | None = None
     temperature: Temperature | None = None
 
     def __init__(self, folder: Path, settings: Settings, body: Path, pooling: Sequence[str], unit: bool) -> None:
