@@ -1,6 +1,7 @@
 """The options of a checkpoint and of what it is shown, for `embed`, and for `eval`, which embeds first."""
 
 import inspect
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -8,9 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from nclbench.cli import processes
 from nclbench.errors import UsageError
+from nclbench.files import printable
 
 if TYPE_CHECKING:
+    from nclbench.cli.progress import Progress
+    from nclbench.embedding import Embedded
     from nclbench.embedding.job import Request
 
 
@@ -115,6 +120,11 @@ class Asked:
         """The options that differ from their defaults, as they are typed."""
         return [f"--{each.name.replace('_', '-')}" for each in fields(self) if getattr(self, each.name) != each.default]
 
+    @property
+    def places(self) -> list[str | None]:
+        """All that is read."""
+        return [self.checkpoint, self.videos, self.frames, self.images, self.gallery_captions, self.split_list]
+
 
 def asks(command: Callable[..., None]) -> Callable[..., None]:
     """The command with all options of `Asked` in place of its parameter `asked`."""
@@ -135,3 +145,49 @@ def asks(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = inspect.Signature([*all_of[:at], *added, *all_of[at + 1 :]])  # type: ignore[attr-defined]
     run.__annotations__ = {}
     return run
+
+
+def embedded(
+    asked: Asked, captions: str | None, split: str | None, device: str, strict: bool, progress: "Progress", quiet: bool
+) -> str:
+    """The file of the embeddings that were asked for, from the cache or made now."""
+    from nclbench.embedding import cache, cached
+
+    processes.alone("eval with --checkpoint")
+    request = asked.request(captions, split=split, device=device, strict=strict, like="eval with a checkpoint")
+    started = time.monotonic()
+    with resumable(str(cache())):
+        done = cached(request, progress)
+    if not quiet:
+        report(done, started, progress)
+    return str(done.path)
+
+
+def report(done: "Embedded", started: float, progress: "Progress") -> None:
+    """What came of it, on stderr."""
+    for note in done.notes:
+        typer.echo(f"note: {printable(note)}", err=True)
+    if done.again:
+        typer.echo(f"note: {done.again} batches were there from an earlier run", err=True)
+    if done.cached or done.found is None:
+        typer.echo(f"embeddings found in the cache: {printable(done.path)}", err=True)
+        return
+    rates = ", ".join(f"{rate:.3g} {stage.removeprefix('embedding ')}/s" for stage, rate in progress.rates().items())
+    size = f"{done.found.queries} queries x {done.found.items} items in {time.monotonic() - started:.1f} s"
+    typer.echo(f"wrote {printable(done.path)}: {size}{f' ({rates})' if rates else ''}", err=True)
+
+
+class resumable:  # noqa: N801
+    """An interrupt within keeps what is done, and says so instead of what other commands say."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            where = printable(self._folder)
+            typer.echo(f"interrupted; finished batches are kept in {where}, and the same command goes on there", err=True)
+            raise SystemExit(130) from None

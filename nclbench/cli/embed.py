@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nclbench.cli import options, processes, targets
-from nclbench.cli.checkpoints import Asked, asks
+from nclbench.cli.checkpoints import Asked, asks, report, resumable
 from nclbench.cli.progress import Progress
 from nclbench.errors import UsageError
 from nclbench.files import printable
 
 if TYPE_CHECKING:
-    from nclbench.embedding import Embedded
     from nclbench.embedding.job import Request
 
 _STRICT = "A file that cannot be decoded whole, or whose id is taken, is an error."
@@ -52,8 +51,7 @@ def embed(
     if out is not None:
         if Path(out).suffix.lower() not in (".h5", ".hdf5"):
             raise UsageError(f"-o {printable(out)}: embeddings are written as HDF5; end it in .h5, and see nclbench convert")
-        given = [captions, asked.videos, asked.frames, asked.images, asked.gallery_captions, asked.split_list, asked.checkpoint]
-        targets.check(output=out, inputs=given, config=config)
+        targets.check(output=out, inputs=[captions, *asked.places], config=config)
     from nclbench.plan import choose
 
     request = asked.request(captions, split=split, device="cpu", strict=strict, like="embed")
@@ -70,36 +68,6 @@ def embed(
             done = run(request, Path(out), progress)
     if not quiet:
         report(done, started, progress)
-
-
-def report(done: "Embedded", started: float, progress: Progress) -> None:
-    """What came of it, on stderr."""
-    for note in done.notes:
-        typer.echo(f"note: {printable(note)}", err=True)
-    if done.again:
-        typer.echo(f"note: {done.again} batches were there from an earlier run", err=True)
-    if done.cached or done.found is None:
-        typer.echo(f"embeddings found in the cache: {printable(done.path)}", err=True)
-        return
-    rates = ", ".join(f"{rate:.3g} {stage.removeprefix('embedding ')}/s" for stage, rate in progress.rates().items())
-    size = f"{done.found.queries} queries x {done.found.items} items in {time.monotonic() - started:.1f} s"
-    typer.echo(f"wrote {printable(done.path)}: {size}{f' ({rates})' if rates else ''}", err=True)
-
-
-class resumable:  # noqa: N801
-    """An interrupt within keeps what is done, and says so instead of what other commands say."""
-
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, KeyboardInterrupt):
-            where = printable(self._folder)
-            typer.echo(f"interrupted; finished batches are kept in {where}, and the same command goes on there", err=True)
-            raise SystemExit(130) from None
 
 
 def _tell(request: "Request") -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from nclbench.cli import loading, options, output, processes, targets
+from nclbench.cli import checkpoints, loading, options, output, processes, targets
+from nclbench.cli.checkpoints import Asked, asks
 from nclbench.cli.progress import Progress
 from nclbench.errors import UsageError
 from nclbench.files import check_writable, printable
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from nclbench.results import Results
 
 
+@asks
 def evaluate(
     emb: options.Embs = None,
     fuse: options.Fuse = None,
@@ -37,6 +39,7 @@ def evaluate(
     layout: options.Layout = None,
     mapping: options.Map = None,
     split: options.Split = None,
+    asked: Asked = Asked(),  # noqa: B008
     format: options.Format = None,
     json: options.Json = False,
     out: options.Output = None,
@@ -61,8 +64,10 @@ def evaluate(
     if no_reference and not normalize and not tuned:
         raise UsageError("nothing to evaluate: --no-reference leaves the raw row out; add --normalize SPEC")
     parts, folds, emb = options.weights(fuse), options.folds(bank), emb or []
-    if not emb and not parts:
+    if not emb and not parts and not asked.used:
         raise UsageError("nothing to evaluate: give --emb FILE, or --fuse WEIGHT=FILE twice")
+    if asked.used and (emb or parts or layout or mapping):
+        raise UsageError(f"{asked.used[0]} makes the embeddings that are evaluated; give it, or --emb FILE and --fuse, not both")
     if len(parts) == 1:
         raise UsageError("a fusion needs at least two parts; give --fuse WEIGHT=FILE once more")
     if fuse_each and not parts:
@@ -71,7 +76,7 @@ def evaluate(
         output=out,
         out_dir=out_dir,
         saves=output.saves(out),
-        inputs=[*emb, *(path for _, path in parts), bank, captions, tuned],
+        inputs=[*emb, *(path for _, path in parts), bank, captions, tuned, *asked.places],
         mapping=mapping,
         config=config,
         specs=[*(normalize or []), *filter(None, [fuse_each])],
@@ -95,6 +100,9 @@ def evaluate(
     followed = processes.follower()
     with Progress(not (no_progress or quiet or followed)) as progress, processes.joined(device) as mine:
         plan = choose(mine, memory, threads, progress)
+        if asked.used:
+            made = checkpoints.embedded(asked, captions, split, plan.device, strict, progress, quiet)
+            emb, captions, split = [made], None, None
         problems = loading.read(
             [*emb, *(path for _, path in parts)],
             layout=layout,
