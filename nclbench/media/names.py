@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 
 VIDEOS = (
     ".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".3gp", ".flv", ".wmv", ".ogv", ".ts", ".gif",
+    ".mts", ".m2ts", ".3g2", ".vob", ".asf", ".divx",
 )  # fmt: skip
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 _SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".m4a")
@@ -13,9 +14,9 @@ _SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".m4a")
 def stem(name: str) -> str:
     """An id without folders and without the ending of a medium; other dots belong to the id."""
     path = PurePosixPath(name.replace("\\", "/"))
-    base = path.name if path.suffix.lower() in (*VIDEOS, *IMAGES, *_SOUNDS) else name
-    known = PurePosixPath(base).suffix.lower() in (*VIDEOS, *IMAGES, *_SOUNDS)
-    return base[: -len(PurePosixPath(base).suffix)] if known else base.removesuffix(".")
+    if path.suffix.lower() in (*VIDEOS, *IMAGES, *_SOUNDS):
+        return path.name[: -len(path.suffix)]
+    return (path.name if path.is_absolute() else name).removesuffix(".")
 
 
 def natural(name: str) -> list[tuple[int, int | str]]:

@@ -21,6 +21,11 @@ KINDS = {
 }
 
 
+_VOCABULARIES = (
+    "tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model",
+)  # fmt: skip
+
+
 class TwoTowers:
     """An `Encoder`. pads: SigLIP was trained on texts padded to their full length, and wants them so."""
 
@@ -33,7 +38,7 @@ class TwoTowers:
         model, processor, projected = KINDS[self.family]
         self._model = folders.load(getattr(library, model), folder).to(settings.device)
         self._device, self._pads = settings.device, not projected
-        self._tokenizer = tokenizer(folder)
+        self._tokenizer = tokenizer(folder, int(self._model.config.text_config.vocab_size))
         self._pictures = _processor(getattr(library, processor), folder)
         config = self._model.config
         self.width = int(config.projection_dim if projected else config.text_config.hidden_size)
@@ -83,15 +88,24 @@ def open_clip_folder(folder: Path, settings: Settings) -> TwoTowers:
     return TwoTowers(folder, settings)
 
 
-def tokenizer(folder: Path) -> Any:
-    """The library's tokenizer of a folder; InputError where there is none that it can read."""
+def tokenizer(folder: Path, known: int) -> Any:
+    """The library's tokenizer of a folder; InputError where there is none that it can read, or one of another model.
+
+    known: words that the model has vectors for.
+    """
     library = libraries.transformers()
+    if not any((folder / name).is_file() for name in _VOCABULARIES):  # the library would make one that knows no word
+        raise InputError(f"{printable(folder)}: no tokenizer in it; one of {', '.join(_VOCABULARIES)} must be there")
     try:
-        return library.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        found = library.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        highest = max(found.get_vocab().values(), default=0)
     except (KeyboardInterrupt, MemoryError):
         raise
     except Exception as error:
         raise InputError(f"{printable(folder)}: its tokenizer cannot be opened ({folders.brief(error)})") from None
+    if highest >= known:
+        raise InputError(f"{printable(folder)}: its tokenizer has {highest + 1} words, its model {known}; they are of two models")
+    return found
 
 
 def words(folder: Path, asked: int | None, longest: int) -> int:

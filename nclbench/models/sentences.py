@@ -43,7 +43,8 @@ class Sentences:
             raise InputError(f"{printable(body)}/config.json: model_type {printable(kind)!r} is no encoder of texts read here")
         library = libraries.transformers()
         self._model = folders.load(library.AutoModel, body, spared=_SPARED).to(settings.device)
-        self._tokenizer, self._device = tokenizer(body), settings.device
+        self._tokenizer = tokenizer(body, int(self._model.config.vocab_size))
+        self._device = settings.device
         self._pooling, self._unit = tuple(pooling), unit
         said = _optional(body / "sentence_bert_config.json")
         self._lower = bool(said.get("do_lower_case", False))
