@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -176,7 +176,7 @@ class Counted:
 
 
 @pytest.fixture
-def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Counted]]:
+def counting(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Counted]:
     opened = embedding.open_encoder
 
     def make(stop: int = -1, error: type[BaseException] = KeyboardInterrupt) -> Counted:
@@ -189,7 +189,7 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Counted]
         monkeypatch.setattr(embedding, "open_encoder", open_counted)
         return counted
 
-    yield make
+    return make
 
 
 def test_whatever_moment_it_ends_at_the_same_command_goes_on(
@@ -215,14 +215,20 @@ def test_whatever_moment_it_ends_at_the_same_command_goes_on(
 
 
 @pytest.mark.parametrize("when", ["replacing", "assemble", "remove"])
-def test_the_end_is_whole_or_not_there(when: str, place: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_end_is_whole_or_not_there(
+    when: str, place: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = tmp_path / "out.h5"
     target.write_bytes(b"old")
 
     def fails(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    where = {"replacing": "nclbench.sinks.hdf5.replacing", "assemble": "nclbench.embedding.assemble", "remove": "nclbench.embedding.Parts.remove"}
+    where = {
+        "replacing": "nclbench.sinks.hdf5.replacing",
+        "assemble": "nclbench.embedding.assemble",
+        "remove": "nclbench.embedding.Parts.remove",
+    }
     with monkeypatch.context() as patch:
         patch.setattr(where[when], fails)
         with pytest.raises(KeyboardInterrupt):
@@ -268,7 +274,9 @@ def test_another_run_does_not_go_on_with_it(place: Path, tmp_path: Path, countin
         embed(asked(copy), target, silent)
 
 
-def test_a_shard_that_is_damaged_is_made_again(place: Path, whole: Path, tmp_path: Path, counting: Callable[..., Counted]) -> None:
+def test_a_shard_that_is_damaged_is_made_again(
+    place: Path, whole: Path, tmp_path: Path, counting: Callable[..., Counted]
+) -> None:
     target = tmp_path / "out.h5"
     counting(10)
     with pytest.raises(KeyboardInterrupt):

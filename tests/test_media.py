@@ -21,15 +21,21 @@ from nclbench.media.splits import read_list
 
 ANNOTATIONS = Path(__file__).parents[2] / "shared" / "data" / "annotations"
 PAIRS = [("v1", "a dog runs"), ("v1", "a dog, running"), ("v2", 'he says "no"')]
+QUOTED = '"a dog, running"', '"he says ""no"""'
 AS = {
-    "msrvtt.csv": 'key,vid_key,video_id,sentence\nret0,m1,v1,a dog runs\nret1,m1,v1,"a dog, running"\nret2,m2,v2,"he says ""no"""\n',
-    "tabs.tsv": "video\tcaption\nv1.mp4\ta dog runs\nv1.mp4\ta dog, running\nv2.mp4\the says \"\"no\"\"\n".replace('""', '"'),
-    "paths.csv": 'success,video_path,text\nTrue,/home/x/v1.avi,a dog runs\nTrue,/home/x/v1.avi,"a dog, running"\n1,/h/v2.mov,"he says ""no"""\n',
-    "wide.csv": 'file_name,caption_1,caption_2\nv1.wav,a dog runs,"a dog, running"\n',
+    "msrvtt.csv": f"key,vid_key,video_id,sentence\nret0,m1,v1,a dog runs\nret1,m1,v1,{QUOTED[0]}\nret2,m2,v2,{QUOTED[1]}\n",
+    "tabs.tsv": f"video\tcaption\nv1.mp4\ta dog runs\nv1.mp4\ta dog, running\nv2.mp4\t{QUOTED[1]}\n",
+    "paths.csv": f"success,video_path,text\n1,/home/x/v1.avi,a dog runs\n1,/home/x/v1.avi,{QUOTED[0]}\n1,/h/v2.mov,{QUOTED[1]}\n",
+    "wide.csv": f"file_name,caption_1,caption_2\nv1.wav,a dog runs,{QUOTED[0]}\n",
     "lists.json": json.dumps({"v1": ["a dog runs", "a dog, running"], "v2": ['he says "no"']}),
     "records.json": json.dumps([{"video_id": item, "caption": text} for item, text in PAIRS]),
-    "sentences.json": json.dumps({"videos": [], "sentences": [{"video_id": i, "caption": t, "sen_id": n} for n, (i, t) in enumerate(PAIRS)]}),
-    "many.json": json.dumps([{"image": "x/v1.jpg", "caption": ["a dog runs", "a dog, running"]}, {"image": "v2.jpg", "caption": 'he says "no"'}]),
+    "sentences.json": json.dumps({
+        "videos": [],
+        "sentences": [{"video_id": item, "caption": text, "sen_id": n} for n, (item, text) in enumerate(PAIRS)],
+    }),
+    "many.json": json.dumps([
+        {"image": "x/v1.jpg", "caption": ["a dog runs", "a dog, running"]}, {"image": "v2.jpg", "caption": 'he says "no"'},
+    ]),
     "coco.json": json.dumps({
         "images": [{"id": 7, "file_name": "v1.jpg"}, {"id": 8, "file_name": "v2.jpg"}],
         "annotations": [{"id": n, "image_id": 7 + (i == "v2"), "caption": t} for n, (i, t) in enumerate(PAIRS)],

@@ -10,7 +10,7 @@ from nclbench.embedding.description import checkpoint_hash, describe, digest
 from nclbench.embedding.job import Job, Request, find
 from nclbench.embedding.loop import run
 from nclbench.embedding.parts import Parts
-from nclbench.errors import MissingError
+from nclbench.errors import MissingError, UsageError
 from nclbench.files import printable
 from nclbench.models import open_encoder
 from nclbench.models.encoder import Encoder
@@ -69,6 +69,9 @@ def _hashed(request: Request) -> str:
 def _embedded(
     request: Request, job: Job, encoder: Encoder, description: dict[str, object], target: Path, report: Report
 ) -> Embedded:
+    if job.gallery is None and not encoder.sees:
+        where = printable(request.checkpoint)
+        raise UsageError(f"{where}: encodes texts only ({encoder.family}); give --gallery-captions FILE")
     with Parts(target, description) as parts:
         again = parts.done
         run(request, job, encoder, parts, report)

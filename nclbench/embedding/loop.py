@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nclbench.embedding.job import Job, Request, item_batches, query_batches, sampling
 from nclbench.embedding.parts import Array, Parts
-from nclbench.errors import InputError, UsageError
+from nclbench.errors import InputError
 from nclbench.files import printable
 from nclbench.media.captions import Captions
 from nclbench.media.decoding import UndecodableError, pictures
@@ -23,10 +23,6 @@ _DECODERS = 2
 
 def run(request: Request, job: Job, encoder: Encoder, parts: Parts, report: Report) -> None:
     """All shards of the queries and of the gallery. What is interrupted keeps what it has."""
-    if job.gallery is None and not encoder.sees:
-        raise UsageError(
-            f"{printable(request.checkpoint)}: encodes texts only ({encoder.family}); give --gallery-captions FILE"
-        )
     _texts(query_batches(request, job), "captions", job.queries, request, encoder, parts, report)
     if job.gallery is not None:
         shards = item_batches(request, job, encoder.frames)
