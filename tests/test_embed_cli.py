@@ -38,7 +38,7 @@ def test_embed_and_then_eval(place: Path) -> None:
     done = run("embed", *SHOWN, "-o", "out.h5", "--max-words", "12", "--fps", "2", "--name", "Tiny CLIP", cwd=place)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "" and len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith("wrote out.h5: 4 queries x 4 items in ") and "captions/s" in done.stderr
+    assert done.stderr.startswith("wrote out.h5: 4 queries x 4 items in ") and "texts/s" in done.stderr
     done = run("eval", "--emb", "out.h5", "--json", cwd=place)
     assert done.returncode == 0, done.stderr
     assert {each["model"] for each in json.loads(done.stdout)["runs"]} == {"Tiny CLIP"}

@@ -58,8 +58,9 @@ def test_queries_and_gallery_of_a_published_run_give_its_figures(minilm: Path, t
             near = encoder.texts(unique).whole.numpy() @ vector
             table.writerow([name, unique[int(near.argmax())]])
             assert near.max() > 1 - 1e-5
+    rows_of = [[ids[item], text] for item, text in zip(of, texts, strict=True)]
     with (tmp_path / "queries.csv").open("w", newline="") as stream:
-        csv.writer(stream).writerows([["video_id", "caption"], *([ids[item], text] for item, text in zip(of, texts, strict=True))])
+        csv.writer(stream).writerows([["video_id", "caption"], *rows_of])
     request = Request(minilm, tmp_path / "queries.csv", "captions", tmp_path / "gallery.csv", parts=())
     embed(request, tmp_path / "ours.h5", lambda *_: None)
     ours = nclbench.load(tmp_path / "ours.h5")

@@ -372,7 +372,23 @@ def test_texts_against_texts(place: Path, tmp_path: Path) -> None:
         embed(replace(asked(place), checkpoint=place / "bert"), tmp_path / "no.h5", silent)
 
 
-def test_numbers_that_are_not_finite_are_never_written(place: Path, tmp_path: Path, counting: Callable[..., Counted]) -> None:
+def test_captions_of_the_same_words_have_the_same_bits_wherever_they_stand(place: Path, tmp_path: Path) -> None:
+    """A batch of other captions changes last bits, and with them ties."""
+    queries, gallery = tmp_path / "q.json", tmp_path / "g.json"
+    texts = ["a dog", "the man eats a red cat and runs", "cat", "a dog runs", "the red dog is the cat of the man"]
+    queries.write_text(json.dumps({f"v{n}": [texts[(n * k) % 5] for k in range(1, 4)] for n in range(40)}))
+    gallery.write_text(json.dumps({f"v{n}": texts[n % 5] for n in range(40)}))
+    embed(Request(place / "bert", queries, "captions", gallery, batch=2), tmp_path / "out.h5", silent)
+    problem = nclbench.load(tmp_path / "out.h5")
+    known: dict[str, bytes] = {}
+    for side in (problem.queries, problem.items):
+        assert side.vectors is not None and side.captions is not None and side.tokens is not None
+        for text, row, words in zip(side.captions, side.vectors, side.tokens.values, strict=True):
+            assert known.setdefault(text, row.tobytes() + words.tobytes()) == row.tobytes() + words.tobytes()
+    assert set(known) == set(texts)
+
+
+def test_numbers_that_are_not_finite_are_never_written(place: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     broken = tmp_path / "broken"
@@ -380,7 +396,7 @@ def test_numbers_that_are_not_finite_are_never_written(place: Path, tmp_path: Pa
     state = load_file(broken / "model.safetensors")
     state["text_projection.weight"][0, 0] = float("nan")
     save_file(state, broken / "model.safetensors", {"format": "pt"})
-    with pytest.raises(InputError, match="'k0_0' the checkpoint gives NaN or infinity"):
+    with pytest.raises(InputError, match="'a dog runs 0' the checkpoint gives NaN or infinity"):
         embed(replace(asked(place), checkpoint=broken), tmp_path / "out.h5", silent)
     assert not (tmp_path / "out.h5").exists()
 

@@ -1,7 +1,7 @@
 """Shards become one file of our schema, slice by slice: no more than a shard is in memory."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from nclbench import __version__
-from nclbench.embedding.job import Job, Request, item_batches, query_batches
+from nclbench.embedding.job import Job, Request, item_batches, text_batches
 from nclbench.embedding.parts import Array, Parts
+from nclbench.embedding.stack import Stack
 from nclbench.errors import InputError
 from nclbench.files import printable
 from nclbench.models.encoder import Encoder
@@ -57,14 +58,17 @@ def assemble(
 ) -> None:
     """Writes the file whole or not at all."""
     gone = {name for name, _ in found.skipped}
-    kept = np.array([item not in gone for item in job.queries.items], dtype=np.bool_)
     split, group = word(request.split or "test"), _SETS[request.kind]
+    rows = [row for row, item in enumerate(job.queries.items) if item not in gone]
+    place = {text: at for at, text in enumerate(job.texts)}
+    sayings = Stack(parts, [name for name, _ in text_batches(request, job)])
     arrays: dict[str, Array | Slabs] = {}
-    queries = query_batches(request, job)
-    arrays |= {f"{split}/text/{key}": slabs for key, slabs in _slabs(parts, queries, kept)}
-    items = [(name, rows) for name, rows in item_batches(request, job, encoder.frames) if parts.shapes(name)]
-    arrays |= {f"{split}/{group}/{key}": slabs for key, slabs in _slabs(parts, items, None)}
-    rows = np.flatnonzero(kept).tolist()
+    arrays |= _slabs(f"{split}/text", sayings, [place[job.queries.texts[row]] for row in rows])
+    if job.gallery is not None:
+        arrays |= _slabs(f"{split}/{group}", sayings, [place[text] for text in job.gallery.texts])
+    else:
+        seen = Stack(parts, [name for name, _ in item_batches(request, job, encoder.frames)])
+        arrays |= _slabs(f"{split}/{group}", seen, range(found.items))
     arrays[f"{split}/text/ids"] = texts([job.queries.ids[row] for row in rows])
     arrays[f"{split}/text/captions"] = texts([job.queries.texts[row] for row in rows])
     arrays |= _relation(job, split, group, gone, [job.queries.items[row] for row in rows])
@@ -92,23 +96,15 @@ def _relation(job: Job, split: str, group: str, gone: set[str], asked: Sequence[
     return arrays | {f"{split}/relevance/item_ids": texts([name for _, name in pairs])}
 
 
-def _slabs(parts: Parts, shards: Sequence[tuple[str, slice]], kept: Array | None) -> Iterator[tuple[str, Slabs]]:
-    """Every field of a side; shards of fewer words or frames than the longest are padded. kept: (N,) bool, which rows."""
-    shapes = {name: parts.shapes(name) for name, _ in shards}
-    for key in shapes[shards[0][0]]:
-        each = [shapes[name][key] for name, _ in shards]
-        tail = tuple(np.max([shape[1:] for shape in each], axis=0).astype(int).tolist()) if len(each[0]) > 1 else ()
-        count = sum(shape[0] for shape in each) if kept is None else int(kept.sum())
-        dtype = parts.read(shards[0][0], key).dtype
+def _slabs(group: str, stack: Stack, rows: Sequence[int]) -> dict[str, Slabs]:
+    """Every field of a side: these rows of the shards."""
+    wanted = np.asarray(rows, dtype=np.int64)
 
-        def pieces(key: str = key, tail: tuple[int, ...] = tail) -> Iterator[Array]:
-            for name, rows in shards:
-                values = parts.read(name, key)
-                values = values if kept is None else values[kept[rows]]
-                padding = [(0, most - have) for most, have in zip(tail, values.shape[1:], strict=True)]
-                yield np.pad(values, [(0, 0), *padding]) if any(more for _, more in padding) else values
+    def slabs(key: str) -> Slabs:
+        shape = (len(wanted), *stack.shape(key))
+        return Slabs(shape, stack.dtype(key), lambda: (stack.rows(key, part) for part in stack.pieces(wanted)))
 
-        yield _FIELDS[key], Slabs((count, *tail), dtype, pieces)
+    return {f"{group}/{_FIELDS[key]}": slabs(key) for key in stack.keys}
 
 
 def _attributes(

@@ -59,6 +59,11 @@ class Job:
     notes: tuple[str, ...] = ()
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """Every text once: captions with the same words must have the same vector to the last bit, or ties are lost."""
+        return tuple(dict.fromkeys((*self.queries.texts, *(self.gallery.texts if self.gallery else ()))))
+
+    @property
     def items(self) -> int:
         return len(self.media) if self.gallery is None else len(self.gallery)
 
@@ -117,9 +122,9 @@ def _few(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(repr(name) for name in names[:most]) + (", …" if len(names) > most else "")
 
 
-def query_batches(request: Request, job: Job) -> list[tuple[str, slice]]:
-    """Of the queries."""
-    return batches("queries", len(job.queries), request.batch * SORTED)
+def text_batches(request: Request, job: Job) -> list[tuple[str, slice]]:
+    """Of all texts."""
+    return batches("texts", len(job.texts), request.batch * SORTED)
 
 
 def batches(stage: str, count: int, size: int) -> list[tuple[str, slice]]:
@@ -128,12 +133,12 @@ def batches(stage: str, count: int, size: int) -> list[tuple[str, slice]]:
 
 
 def item_batches(request: Request, job: Job, frames: int | None) -> list[tuple[str, slice]]:
-    """Of the gallery: fewer videos at once where they have more than 12 frames. frames: as for `sampling`."""
-    size = request.batch * (SORTED if job.gallery is not None else 1)
+    """Of media: fewer videos at once where they have more than 12 frames. frames: as for `sampling`."""
+    size = request.batch
     if request.kind in ("videos", "frames"):
         most = sampling(request, frames).most or 12
         size = max(1, min(size, size * 12 // most))
-    return batches("items", job.items, size)
+    return batches("items", len(job.media), size)
 
 
 def sampling(request: Request, frames: int | None) -> Sampling:

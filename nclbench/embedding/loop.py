@@ -4,14 +4,14 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from nclbench.embedding.job import Job, Request, item_batches, query_batches, sampling
+from nclbench.embedding.job import Job, Request, item_batches, sampling, text_batches
 from nclbench.embedding.parts import Array, Parts
 from nclbench.errors import InputError
 from nclbench.files import printable
-from nclbench.media.captions import Captions
 from nclbench.media.decoding import UndecodableError, pictures
 from nclbench.media.listing import Medium
 from nclbench.models.encoder import Encoder, Features
@@ -22,33 +22,23 @@ _DECODERS = 2
 
 
 def run(request: Request, job: Job, encoder: Encoder, parts: Parts, report: Report) -> None:
-    """All shards of the queries and of the gallery. What is interrupted keeps what it has."""
-    _texts(query_batches(request, job), "captions", job.queries, request, encoder, parts, report)
-    if job.gallery is not None:
-        shards = item_batches(request, job, encoder.frames)
-        _texts(shards, "gallery captions", job.gallery, request, encoder, parts, report)
-    else:
+    """All shards of the texts and of the media. What is interrupted keeps what it has."""
+    _texts(job, request, encoder, parts, report)
+    if job.media:
         _media(job, request, encoder, parts, report)
 
 
-def _texts(
-    shards: Sequence[tuple[str, slice]],
-    word: str,
-    captions: Captions,
-    request: Request,
-    encoder: Encoder,
-    parts: Parts,
-    report: Report,
-) -> None:
-    todo = [(name, rows) for name, rows in shards if not parts.has(name)]
-    done = len(captions) - sum(rows.stop - rows.start for _, rows in todo)
-    report(f"embedding {word}", done, len(captions))
+def _texts(job: Job, request: Request, encoder: Encoder, parts: Parts, report: Report) -> None:
+    texts = job.texts
+    todo = [(name, rows) for name, rows in text_batches(request, job) if not parts.has(name)]
+    done = len(texts) - sum(rows.stop - rows.start for _, rows in todo)
+    report("embedding texts", done, len(texts))
     for name, rows in todo:
-        found = _by_length(captions.texts[rows], request.batch, encoder)
-        arrays = _arrays(found, captions.ids[rows], "tokens" in request.parts, request.dtype, captions.origin)
+        found = _by_length(texts[rows], request.batch, encoder)
+        arrays = _arrays(found, texts[rows], "tokens" in request.parts, request.dtype, job.queries.origin)
         parts.write(name, arrays, {"rows": rows.stop - rows.start})
         done += rows.stop - rows.start
-        report(f"embedding {word}", done, len(captions))
+        report("embedding texts", done, len(texts))
 
 
 def _by_length(texts: Sequence[str], batch: int, encoder: Encoder) -> Features:
@@ -136,24 +126,22 @@ def _padded(shown: Sequence[Sequence[Tensor]]) -> tuple[Tensor, Tensor]:
     return values, torch.arange(most) < counts[:, None]
 
 
-def _arrays(found: Features, ids: Sequence[str], wanted: bool, dtype: str, where: str) -> dict[str, Array]:
+def _arrays(found: Features, names: Sequence[str], wanted: bool, dtype: str, where: str) -> dict[str, Array]:
     """What a shard holds, checked: a number that is not finite is an error of the model or of the precision."""
     whole = found.whole.numpy()
-    _check(whole.reshape(len(ids), -1), ids, where, "the checkpoint gives")
+    _check(whole.reshape(len(names), -1), names, where, "the checkpoint gives")
     arrays = {"whole": whole}
     if wanted and found.parts is not None:
         mask = _all(found.parts) if found.mask is None else found.mask
         values = found.parts.masked_fill(~mask[..., None], 0).numpy().astype(dtype)
-        _check(values.reshape(len(ids), -1), ids, where, f"words or frames in {dtype} are")
+        _check(values.reshape(len(names), -1), names, where, f"words or frames in {dtype} are")
         arrays |= {"parts": values, "mask": mask.numpy()}
         if found.weight is not None:
             arrays["weight"] = found.weight.masked_fill(~mask, 0).numpy()
     return arrays
 
 
-def _check(values: Array, ids: Sequence[str], where: str, what: str) -> None:
-    import numpy as np
-
+def _check(values: Array, names: Sequence[str], where: str, what: str) -> None:
     bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if len(bad):
-        raise InputError(f"{printable(where)}: of {ids[bad[0]]!r} {what} NaN or infinity; nothing is written")
+        raise InputError(f"{printable(where)}: of {printable(names[bad[0]])[:60]!r} {what} NaN or infinity; nothing is written")
