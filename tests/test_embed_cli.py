@@ -2,13 +2,15 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import h5py
 import pytest
-from tiny_models import clip, sentence_folder, video
+from tiny_folders import clip, sentence_folder, video
 
 from nclbench.cli import main
 
@@ -28,6 +30,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         video(root / "videos" / f"v{number}.mp4", frames=8 + number, rate=4, seed=number)
     rows = ["video_id,sentence", *(f"v{number},a dog runs {number}" for number in range(4))]
     (root / "captions.csv").write_text("\n".join(rows) + "\n")
+    (root / "captions.json").write_text(json.dumps({f"v{number}": [f"a dog {number}", "the man"] for number in range(4)}))
     return root
 
 
@@ -46,6 +49,17 @@ def test_embed_and_then_eval(place: Path) -> None:
         assert (file.attrs["words"], file.attrs["fps"], file.attrs["frames"]) == (12, 2, 12)
     done = run("embed", *SHOWN, "--dry-run", cwd=place)
     assert done.returncode == 0 and "gallery: 4 videos from videos" in done.stdout and done.stderr == ""
+
+
+def test_the_commands_of_the_page(place: Path, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "embed.md").read_text()
+    (block,) = re.findall(r"```sh\n(.*?)```", page, re.S)
+    lines = [shlex.split(line.split(" #")[0])[1:] for line in block.splitlines()]
+    assert len(lines) == 5
+    for line in lines:
+        done = run(*line, cwd=place, NCLBENCH_CACHE=str(tmp_path))
+        assert done.returncode == 0, (line, done.stderr)
+    assert (place / "texts.h5").is_file() and "R@1" in run("eval", "--emb", "texts.h5", cwd=place).stdout
 
 
 def test_eval_of_a_checkpoint_embeds_once(place: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import bert, clip, frame, sentence_folder
+from tiny_folders import bert, clip, frame, sentence_folder
 from torch.nn.functional import normalize
 
 from nclbench.errors import InputError, MissingError, UsageError

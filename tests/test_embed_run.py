@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from tiny_models import bert, clip, frame, video
+from tiny_folders import bert, clip, frame, video
 from torch.nn.functional import normalize
 
 import nclbench

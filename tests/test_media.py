@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_models import frame, video
+from tiny_folders import frame, video
 
 from nclbench.errors import InputError, MissingError, UsageError
 from nclbench.media import listed, read_captions
