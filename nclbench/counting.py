@@ -5,11 +5,13 @@ Each gives values per row of the view that it runs on.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from nclbench.plan import COUNTS, SUMS, Plan
+from nclbench import compiled
+from nclbench.plan import COUNTS, SCORES, SUMS, Plan
 
 _CHUNK = 8
 State = tuple[Tensor, ...]
@@ -27,7 +29,8 @@ class CountAbove:
     """For each of P pairs (sorted by query): how many *other* items of its row score more, and how many the same.
 
     threshold: (P,) defined scores of the pairs. error bounds |tile - exact|: pairs outside it are decided by the tile,
-    the few inside by `exact`. tolerance: scores this close are ties. The pair itself is left out by its index.
+    the few inside by `exact`. tolerance: scores this close are ties. The pair itself is left out by its index. fast: read
+    tiles once (`nclbench.compiled`), to the same numbers.
     """
 
     query: Tensor
@@ -36,6 +39,7 @@ class CountAbove:
     exact: Exact
     error: float
     tolerance: float
+    fast: bool = False
     whole_rows = False
     fine = False
     across = False
@@ -46,37 +50,55 @@ class CountAbove:
     def step(self, state: State, tile: Tensor, rows: slice, columns: slice) -> State:
         bounds = torch.tensor([rows.start, rows.stop], device=self.query.device)
         first, last = torch.searchsorted(self.query, bounds).tolist()
+        if self.fast:
+            self._read(state[0], tile, rows, columns, slice(first, last))
+            return state
         size = max(1, tile.shape[0])
         for start in range(first, last, size):
             self._count(state[0], tile, rows, columns, slice(start, min(start + size, last)))
         return state
 
+    @cached_property
+    def _bars(self) -> dict[torch.dtype, tuple[Tensor, Tensor]]:
+        """(P,), (P,) what surely lies above a threshold and what may tie with it, in the precisions of tiles."""
+        margin = self.error + self.tolerance
+        return {
+            kind: (_outward(self.threshold + margin, kind, torch.inf), _outward(self.threshold - margin, kind, -torch.inf))
+            for kind in (SCORES, SUMS)
+        }
+
     def _count(self, counts: Tensor, tile: Tensor, rows: slice, columns: slice, pairs: slice) -> None:
         local = self.query[pairs] - rows.start
         aligned = len(local) == len(tile) and bool((local[1:] > local[:-1]).all())
         x = tile if aligned else tile[local]
-        margin = self.error + self.tolerance
-        over = _outward(self.threshold[pairs] + margin, x.dtype, torch.inf)[:, None]
-        under = _outward(self.threshold[pairs] - margin, x.dtype, -torch.inf)[:, None]
+        over, under = (bar[pairs] for bar in self._bars[tile.dtype])
         flags = torch.empty_like(x)
-        sure = torch.gt(x, over, out=flags).sum(1).to(COUNTS)
-        likely = torch.ge(x, under, out=flags).sum(1).to(COUNTS)
+        sure = torch.gt(x, over[:, None], out=flags).sum(1).to(COUNTS)
+        likely = torch.ge(x, under[:, None], out=flags).sum(1).to(COUNTS)
         mine = ((self.item[pairs] >= columns.start) & (self.item[pairs] < columns.stop)).nonzero()[:, 0]
         own = x[mine, self.item[pairs][mine] - columns.start]
-        sure[mine] -= (own > over[mine, 0]).to(COUNTS)
-        likely[mine] -= (own >= under[mine, 0]).to(COUNTS)
+        sure[mine] -= (own > over[mine]).to(COUNTS)
+        likely[mine] -= (own >= under[mine]).to(COUNTS)
         counts[0, pairs] += sure
-        undecided = (likely > sure).nonzero()[:, 0]
-        step = max(1, (1 << 20) // x.shape[1])
-        for start in range(0, len(undecided), step):
-            self._decide(counts, x, over, under, undecided[start : start + step], pairs.start, columns)
+        self._decide(counts, tile, rows, columns, (likely > sure).nonzero()[:, 0] + pairs.start)
 
-    def _decide(
-        self, counts: Tensor, x: Tensor, over: Tensor, under: Tensor, which: Tensor, first: int, columns: slice
-    ) -> None:
-        near = x[which]
-        hit = ((near >= under[which]) & ~(near > over[which])).nonzero()
-        pair, item = which[hit[:, 0]] + first, hit[:, 1] + columns.start
+    def _read(self, counts: Tensor, tile: Tensor, rows: slice, columns: slice, pairs: slice) -> None:
+        query, item, over, under, sure = (
+            values[pairs].numpy() for values in (self.query, self.item, *self._bars[tile.dtype], counts[0])
+        )
+        near = compiled.count(tile.numpy(), (rows.start, columns.start), query, item, over, under, sure)
+        self._decide(counts, tile, rows, columns, torch.from_numpy(near) + pairs.start)
+
+    def _decide(self, counts: Tensor, tile: Tensor, rows: slice, columns: slice, undecided: Tensor) -> None:
+        step = max(1, (1 << 20) // tile.shape[1])
+        for start in range(0, len(undecided), step):
+            self._score(counts, tile, rows, columns, undecided[start : start + step])
+
+    def _score(self, counts: Tensor, tile: Tensor, rows: slice, columns: slice, pairs: Tensor) -> None:
+        over, under = (bar[pairs, None] for bar in self._bars[tile.dtype])
+        near = tile[self.query[pairs] - rows.start]
+        hit = ((near >= under) & ~(near > over)).nonzero()
+        pair, item = pairs[hit[:, 0]], hit[:, 1] + columns.start
         other = item != self.item[pair]
         pair, item = pair[other], item[other]
         difference = self.exact(self.query[pair], item) - self.threshold[pair]
@@ -112,9 +134,13 @@ def _taken(tile: Tensor, row: Tensor, column: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Leaders:
-    """The `count` largest tile values of each row with their columns; candidates, since tiles are approximate."""
+    """The `count` largest tile values of each row with their columns; candidates, since tiles are approximate.
+
+    fast: as of `CountAbove`.
+    """
 
     count: int
+    fast: bool = False
     whole_rows = False
     fine = False
     across = False
@@ -128,6 +154,9 @@ class Leaders:
 
     def step(self, state: State, tile: Tensor, rows: slice, columns: slice) -> State:
         best, where = state[0][rows], state[1][rows]
+        if self.fast:
+            compiled.lead(tile.numpy(), columns.start, best.numpy(), where.numpy())
+            return state
         if tile.shape[1] < 2 * _CHUNK * self.count:
             value, column = tile.topk(min(self.count, tile.shape[1]), dim=1)
             column = column + columns.start

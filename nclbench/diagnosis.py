@@ -92,13 +92,15 @@ def of_queries(ranking: Ranking, names: npt.NDArray[Any]) -> Columns:
     columns["right"][rows] = names[ranking.item[best]]
     for row in range(n):
         columns["wants"][row], columns["gains"][row] = [], []
+    ends = [*starts[1:].tolist(), len(order)]
     for name, values in (("wants", names[ranking.item[order]]), ("gains", ranking.gain[order])):
-        for row, mine in zip(rows, np.split(values, starts[1:]), strict=True):
-            columns[name][row] = mine.tolist()
+        listed = values.tolist()
+        for row, first, end in zip(rows.tolist(), starts.tolist(), ends, strict=True):
+            columns[name][row] = listed[first:end]
     if ranking.top is not None:
-        first = ranking.top[rows, 0]
-        wrongly = ~np.isin(rows * ranking.shape[1] + first, ranking.query * ranking.shape[1] + ranking.item)
-        columns["beaten_by"][rows[wrongly]] = names[first[wrongly]]
+        leader = ranking.top[rows, 0]
+        wrongly = ~np.isin(rows * ranking.shape[1] + leader, ranking.query * ranking.shape[1] + ranking.item)
+        columns["beaten_by"][rows[wrongly]] = names[leader[wrongly]]
     return columns
 
 

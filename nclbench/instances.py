@@ -56,8 +56,8 @@ def queries(
         if blocks is not None:
             columns[name][blocks.rows] = metric.per_query
     columns["top"] = np.empty(n, dtype=object)
-    for row in range(n):
-        columns["top"][row] = [] if ranking.top is None else names[ranking.top[row]].tolist()
+    for row, best in enumerate([[] for _ in range(n)] if ranking.top is None else names[ranking.top].tolist()):
+        columns["top"][row] = best
     return _in_input_order(columns, place)
 
 

@@ -7,16 +7,20 @@ entries lie in (0, 1], and every row and every column has a 1, so that none can 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from nclbench.interfaces import Scores
 from nclbench.plan import SCORES, SUMS, Plan
 from nclbench.wide import Wide, plus, zero
 
-# up to so many entries everything is float64; beyond, scores and kernel are float32, and sums of more than a block float64
-EXACT = 1 << 22
+# up to so many entries everything is float64; beyond, scores and kernel are float32, and sums of more than a block float64.
+# Where one side is twice the other, a cold row takes the whole mass of several columns, and only float64 tells these apart
+EXACT, LOPSIDED = 1 << 22, 1 << 28
+# how far float32 was seen to move potentials, in proportion to the largest score and tau
+ROUNDED = 2.0**-20
 # beyond this |L|, rounding of float32 scores would be felt
 _COLDEST = 1100.0
 # entries of a strip: what a thread holds of a recomputed kernel; and of a block, which should stay in cache, where in
@@ -30,27 +34,6 @@ _SPAN = {SCORES: 50.0, SUMS: 600.0}
 # where on a shelf
 _LEFT = "kernel"
 _TINY = {SCORES: 1e-36, SUMS: 1e-300}
-
-
-class Scores(Protocol):
-    """What is needed of a similarity: rows are queries, columns are items."""
-
-    @property
-    def shape(self) -> tuple[int, int]: ...
-    @property
-    def plan(self) -> Plan: ...
-    @property
-    def largest(self) -> float: ...
-    def fresh(self, fine: bool) -> bool: ...
-    @property
-    def reverse(self) -> bool: ...
-    @property
-    def shelf(self) -> dict[str, Any] | None: ...
-    @property
-    def alike(self) -> Tensor | None: ...
-    def strip(self, rows: slice, fine: bool) -> Tensor: ...
-    def reversed(self) -> "Scores": ...
-    def reduce(self, *reducers: Any) -> list[Any]: ...
 
 
 @dataclass(eq=False)
@@ -82,7 +65,7 @@ class Kernel:
         if left is not None and attraction is None and (left.scale, left.scores.reverse) == (1 / tau, scores.reverse):
             return replace(left, scores=scores, mass=mass, attraction=None)
         del left  # before another one takes as much memory
-        kind = SUMS if n * m <= EXACT else SCORES
+        kind = _kind(n, m)
         if kind == SCORES and scores.largest / tau > _COLDEST:
             return None
         row, column = (torch.zeros(length, dtype=SUMS, device=plan.device) for length in (n, m))
@@ -106,6 +89,11 @@ class Kernel:
     def scaling(self) -> Tensor:
         """(M,) the bias that K is scaled with."""
         return self.column if self.taken is None else self.column + self.taken
+
+    @property
+    def error(self) -> float:
+        """About how far potentials may lie from those of float64, in units of L."""
+        return 0.0 if self.kind == SUMS else ROUNDED * (self.scores.largest * self.scale + 1)
 
     @property
     def path(self) -> str:
@@ -226,6 +214,10 @@ def _log_sums(logits: Tensor, mass: Tensor) -> Tensor:
         part = slice(start, start + step)
         whole += torch.mv((logits[part] - top).exp_().T, shares[part])
     return top.to(SUMS) + whole.log()
+
+
+def _kind(n: int, m: int) -> torch.dtype:
+    return SUMS if n * m <= (LOPSIDED if max(n, m) >= 2 * min(n, m) else EXACT) else SCORES
 
 
 def _rows_of_a_block(width: int, kind: torch.dtype) -> int:

@@ -19,7 +19,7 @@ _SPARE = 6
 
 def candidates(view: View, k: int) -> Leaders:
     """The reducer whose result `certified` takes."""
-    return Leaders(min(k + _SPARE, view.shape[1]))
+    return Leaders(min(k + _SPARE, view.shape[1]), view.fast)
 
 
 def certified(view: View, found: tuple[Tensor, Tensor], k: int) -> tuple[Tensor, Tensor]:

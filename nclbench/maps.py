@@ -29,7 +29,8 @@ class TileMap:
     in which ties are measured, by default that of a function that adds its vectors to slope x.
     shift: the function is x + column[0]. item_bias: (M,) what to add to raw scores for the same order in every row, so
     that an inner-product index can serve the operator; None where nothing does.
-    whole_columns: the function maps whole columns (N, m) and not single scores.
+    whole_columns: the function maps whole columns (N, m) and not single scores. error: how far f may lie from what exact
+    arithmetic would have fitted; scores that it cannot tell apart are ties.
     """
 
     function: Callable[..., Tensor]
@@ -40,6 +41,7 @@ class TileMap:
     shift: bool = False
     item_bias: Tensor | None = None
     whole_columns: bool = False
+    error: float = 0.0
 
     @property
     def fine(self) -> bool:
@@ -54,9 +56,9 @@ class TileMap:
     def tolerance(self, largest: float, spread: float) -> float:
         """How close ties are, where |x| is at most `largest` and x lies within `spread` of some value."""
         if self.scale is not None:
-            return near(self.scale, self.scale)
+            return 2 * self.error + near(self.scale, self.scale)
         reach = sum(float(v.amax() - v.amin()) / 2 for v in self._numbers)
-        return near(self.size(largest), self.slope * spread + reach)
+        return 2 * self.error + near(self.size(largest), self.slope * spread + reach)
 
     @property
     def _numbers(self) -> list[Tensor]:
@@ -86,7 +88,10 @@ def add(x: Tensor, bias: Tensor) -> Tensor:
     return x + bias
 
 
-def column_bias(bias: Tensor) -> TileMap:
-    """x + bias of the item, (M,) in score units. A constant shift ranks nothing, so the mean is taken off."""
+def column_bias(bias: Tensor, error: float = 0.0) -> TileMap:
+    """x + bias of the item, (M,) in score units. A constant shift ranks nothing, so the mean is taken off.
+
+    error: how far the bias may lie from its definition, in score units.
+    """
     bias = bias - bias.mean()
-    return TileMap(add, column=(bias,), shift=True, item_bias=bias)
+    return TileMap(add, column=(bias,), shift=True, item_bias=bias, error=error)

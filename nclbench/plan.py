@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nclbench import processes
+from nclbench.compiled import worthwhile
 from nclbench.errors import MissingError, UsageError
 from nclbench.processes import gather
 from nclbench.threads import Found, Part, shared, workers
@@ -83,6 +84,10 @@ class Plan:
         budget = self.memory if self.memory is not None else _free_memory(self.device) // 4
         room = torch.tensor([-(-size // self.world) <= budget], device=self.device)
         return int(self.total(room.to(COUNTS))) == self.world
+
+    def compiles(self, scores: int) -> bool:
+        """Whether so many scores are counted with compiled loops (`nclbench.compiled`)."""
+        return self.device == "cpu" and worthwhile(scores)
 
     def share(self, work: Callable[[Iterator[Part]], Found], parts: Sequence[Part]) -> list[Found]:
         """work(some of the parts) of each thread, see `nclbench.threads`; on a device one thread asks for all."""

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from nclbench.anderson import Anderson
-from nclbench.kernel import Kernel, Scores
+from nclbench.interfaces import Scores
+from nclbench.kernel import Kernel
 from nclbench.plan import SUMS, Plan
 from nclbench.reducers import LogSumExp, SoftmaxMass
 from nclbench.threads import alone
@@ -26,7 +27,8 @@ _PATIENCE = 60
 class Potentials:
     """bias: (M,) b in units of L, to be added to L. mass: (M,) p / c under it.
 
-    marginal_error: mean |p / c - 1|. path: how the passes were made.
+    marginal_error: mean |p / c - 1|. path: how the passes were made. error: about how far b may lie from that of passes
+    in float64, 0 where they were.
     """
 
     bias: Tensor
@@ -35,6 +37,7 @@ class Potentials:
     marginal_error: float
     converged: bool
     path: str
+    error: float = 0.0
 
 
 def sinkhorn(
@@ -101,7 +104,7 @@ def _sinkhorn(
         done += 1
     if passes.kernel is not None:
         passes.kernel.leave()
-    return Potentials(bias, (log_mass - c.log()).exp(), done, error, error <= tol, passes.path)
+    return Potentials(bias, (log_mass - c.log()).exp(), done, error, error <= tol, passes.path, passes.error)
 
 
 def _mirrored(
@@ -131,7 +134,7 @@ def _mirrored(
     twins = scores.alike if kernel.kind != SUMS else None
     log_mass, bias = _levelled(bias - following, twins), _levelled(bias, twins)
     error = _error(log_mass, plan)
-    return Potentials(bias, log_mass.exp(), iters, error, error <= tol, kernel.path)
+    return Potentials(bias, log_mass.exp(), iters, error, error <= tol, kernel.path, kernel.error)
 
 
 def _error(excess: Tensor, plan: Plan) -> float:
@@ -164,6 +167,10 @@ class _Passes:
     @property
     def rounded(self) -> bool:
         return self.kernel is not None and self.kernel.kind != SUMS
+
+    @property
+    def error(self) -> float:
+        return 0.0 if self.kernel is None else self.kernel.error
 
     def mass(self, bias: Tensor) -> Tensor:
         if self.kernel is not None:

@@ -92,6 +92,13 @@ class Run:
         return f"{self.direction}-videos" if self.protocol == "videos" else self.direction
 
     @property
+    def terms(self) -> tuple[str, ...]:
+        """What must be alike before figures of one dataset are set against each other: tie rule, sizes of both sides."""
+        stamped = dict(reversed([part.partition(":")[::2] for part in self.signature.split("|")]))
+        sizes = (f"{stamped[key]} {what}" for key, what in (("q", "queries"), ("g", "items")) if key in stamped)
+        return (f"ties {self.options.get('ties', 'expected')}", *sizes)
+
+    @property
     def figures(self) -> dict[str, Value]:
         """The metrics, and those of the diagnostics that are a single figure."""
         single = {

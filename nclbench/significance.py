@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nclbench.blas import single
 from nclbench.problem import Integers
 
 RESAMPLES = 2000
@@ -16,6 +17,7 @@ _KEPT = 1 << 24
 Array = npt.NDArray[np.floating[Any]]
 
 
+@single()
 def intervals(
     values: Array,
     median: npt.NDArray[np.bool_],

@@ -63,6 +63,11 @@ class View:
         return self.base.error + 4 * SCORE_ROUNDOFF * (shift + self.base.largest)
 
     @property
+    def fast(self) -> bool:
+        """Whether to count with what is compiled."""
+        return self.plan.compiles(self.base.shape[0] * self.base.shape[1])
+
+    @property
     def whole(self) -> int | None:
         """The axis of the base that a function of whole columns must see whole."""
         return int(self.reverse) if self.map is not None and self.map.whole_columns else None

@@ -206,6 +206,13 @@ def torch_legacy(path: Path) -> None:
     torch.save(torch.ones(2, 2), path / "bad.pt", _use_new_zipfile_serialization=False)
 
 
+def torch_flipped(path: Path) -> None:
+    torch.save({key: torch.from_numpy(np.asarray(value)) for key, value in good().items()}, path / "bad.pt")
+    whole = bytearray((path / "bad.pt").read_bytes())
+    whole[whole.index(np.asarray(good()["text_embeddings"]).tobytes()) + 2] ^= 1
+    (path / "bad.pt").write_bytes(whole)
+
+
 def tensors(path: Path, header: str, data: bytes = bytes(96)) -> None:
     text = header.encode()
     (path / "bad.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
@@ -305,6 +312,7 @@ CORPUS: dict[str, tuple[str, Maker, str]] = {
     "torch object": ("bad.pt", torch_object, "bad.pt: damaged, or holds more than tensors"),
     "torch pickle": ("bad.pt", raw_pickle("bad.pt"), "bad.pt: not a torch zip file"),
     "torch legacy": ("bad.pt", torch_legacy, "bad.pt: not a torch zip file"),
+    "torch flipped": ("bad.pt", torch_flipped, "bad.pt:bad/data/.: damaged, its checksum is another"),
     "torch expanded": ("bad.pt", torch_expanded, "bad.pt:text_embeddings: declares"),
     "torch list": ("bad.pt", lambda p: torch.save({"ids": ["a"]}, p / "bad.pt"), "bad.pt:ids: a list, not a tensor"),
     "torch cut": (

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -247,12 +248,17 @@ def test_lists(kind: str) -> None:
         assert set(entry) - {"fits_on", "assumes"} == {"name", "params", "source", "needs", "summary"}
         assert ("fits_on" in entry) == (kind == "operators")
         assert entry["summary"]
-    assert all(entry["name"] in run("list", kind).stdout for entry in entries)
+    shown = run("list", kind).stdout
+    assert all(entry["name"] in shown for entry in entries)
     rows = list(csv.DictReader(io.StringIO(run("list", kind, "-f", "csv").stdout)))
     assert [row["name"] for row in rows] == [entry["name"] for entry in entries]
     lines = run("list", kind, "-f", "md").stdout.splitlines()
     assert len(lines) == len(entries) + 2
     assert all(line.startswith("| ") and line.endswith(" |") for line in lines)
+    # each is said in lines of its own, and a name is followed by nothing but a spec
+    heads = [line for line in shown.splitlines() if not line.startswith(" ")]
+    assert [re.split("[:@]", head)[0] for head in heads] == [re.split("[:@]", entry["name"])[0] for entry in entries]
+    assert not any(" " in head or ",," in head for head in heads) and "source: ;" not in shown
     wrong = run("list", kind, "-f", "latex")
     assert (wrong.returncode, wrong.stdout) == (2, "")
 

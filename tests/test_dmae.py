@@ -376,6 +376,19 @@ def test_heads_that_do_not_fit_are_refused(state: Any, said: str, tmp_path: Path
         scores(f'wti:head="{tmp_path}/head.pt"', *sides(drawn()))
 
 
+def test_a_head_with_a_flipped_bit_is_refused(tmp_path: Path) -> None:
+    from nclbench.errors import InputError
+
+    head = {f"{name}_weight_fc.weight": torch.ones(1, 6) for name in ("text", "video")}
+    head |= {f"{name}_weight_fc.bias": torch.zeros(1) for name in ("text", "video")}
+    torch.save(head, tmp_path / "head.pt")
+    whole = bytearray((tmp_path / "head.pt").read_bytes())
+    whole[whole.index(torch.ones(6).numpy().tobytes()) + 2] ^= 1
+    (tmp_path / "head.pt").write_bytes(whole)
+    with pytest.raises(InputError, match="its checksum is another"):
+        scores(f'wti:head="{tmp_path}/head.pt"', *sides(drawn()))
+
+
 def test_a_head_that_would_run_code_is_not_run(tmp_path: Path) -> None:
     from nclbench.errors import InputError
 

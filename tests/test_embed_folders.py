@@ -130,7 +130,7 @@ def test_pickled_objects_are_refused_and_nothing_runs(folder: Path, tmp_path: Pa
     (place / "model.safetensors").unlink()
     canary = tmp_path / "ran"
     torch.save({"logit_scale": Payload(canary)}, place / "pytorch_model.bin")
-    assert "nothing of it was run" in refused(place)
+    assert "pickles" in refused(place)
     assert not canary.exists()
 
 

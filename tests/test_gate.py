@@ -18,13 +18,14 @@ from test_cli import run as nclbench
 from test_report import hostile
 
 from nclbench.comparison import Saved
-from nclbench.errors import UsageError
+from nclbench.comparison.paired import mcnemar
+from nclbench.errors import InputError, UsageError
 from nclbench.gate import Check, Verdict
 from nclbench.gate.checks import judge
 from nclbench.gate.rules import regression, threshold
 from nclbench.report import gate as report
 from nclbench.results import Applied, Results, Run, Value
-from nclbench.sinks.results import write_json
+from nclbench.sinks.results import write_folder, write_json
 
 N = 1000
 
@@ -128,6 +129,44 @@ def test_a_threshold_on_a_run_without_figures_fails() -> None:
     assert "no bank" in verdict.checks[1].because
 
 
+def test_which_way_a_diagnostic_is_worse_is_not_guessed() -> None:
+    """More antihubs are worse; as a percentage they would have been taken for a gain."""
+    few, many = (
+        replace(run, diagnostics={"antihubs@10": {"value": value, "unit": "fraction"}})
+        for value, run in zip((0.1, 0.5), results().runs * 2, strict=True)
+    )
+    baseline, now = Saved("a", replace(results(), runs=(few,))), Saved("b", replace(results(), runs=(many,)))
+    with pytest.raises(UsageError, match="antihubs@10 nobody can say which way is worse; use --threshold"):
+        judge(now, baseline, limits=[regression("antihubs@10=0.01")])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"options": {"ties": "optimistic"}}, "ties are expected in one and optimistic in the other"),
+        ({"signature": "t2v|q:1000|g:500|op:none"}, "ranks 1000 items in one and 500 items in the other"),
+    ],
+)
+def test_figures_under_other_rules_are_no_regression_and_no_gain(changes: Any, words: str) -> None:
+    """Optimistic ties, or half the gallery, would pass any limit."""
+    one = replace(results().runs[0], signature="t2v|q:1000|g:1000|op:none")
+    baseline, now = (Saved(name, replace(results(), runs=(run,))) for name, run in (("a", one), ("b", replace(one, **changes))))
+    assert judge(baseline, Saved("c", baseline.results), limits=[regression("R@1=0")]).passed
+    with pytest.raises(InputError, match=words):
+        judge(now, baseline, limits=[regression("R@1=0")])
+
+
+def test_only_what_has_a_limit_is_in_the_family_of_tests() -> None:
+    """A row that `--spec` leaves out, or that the baseline has under another operator alone, corrects nothing."""
+    other = results(lost=45, won=15, spec="csls")
+    now = Saved("now", Results.joined([results(lost=45, won=15), other]))
+    for baseline, specs in ((results(), ()), (Results.joined([results(), results(spec="csls")]), ("none",))):
+        verdict = judge(now, Saved("main", baseline), limits=[regression("R@1=0.5")], significant_only=True, specs=specs,
+                        on_missing="ignore")  # fmt: skip
+        (check,) = verdict.checks
+        assert f"p {mcnemar(15, 45):.2g} after Holm" in check.because
+
+
 def test_golden_queries_stay_on_top() -> None:
     found = judge(Saved("new.json", results(lost=2)), Saved("old.json", results()), golden=["q0", "text of q1", "q2"], top=5)
     assert [(check.status, check.before, check.after) for check in found.checks] == [
@@ -169,6 +208,8 @@ def test_runs_that_went_fail_and_new_ones_are_noted() -> None:
         (lambda: judge(Saved("n", results()), limits=[regression("R@1=1")]), "needs --baseline"),
         (lambda: judge(Saved("n", results())), "nothing to check"),
         (lambda: judge(Saved("n", results()), thresholds=[threshold("R@1>=1")], specs=["dsl"]), "no run of dsl"),
+        (lambda: judge(Saved("n", results()), thresholds=[threshold("R@1>=1")], specs=["nine"]), "did you mean 'none'"),
+        (lambda: judge(Saved("n", results()), thresholds=[threshold("t2vv.R@1>=1")]), "did you mean 't2v.R@1'"),
     ],
 )
 def test_rules_about_nothing_are_refused(what: Any, words: str) -> None:
@@ -264,6 +305,38 @@ def test_accept_moves_the_baseline(folder: Path) -> None:
     assert first.returncode == 0 and (folder / "new.queries.parquet").exists()
     same = nclbench("gate", "main.json", *RULES, "--accept", cwd=folder)
     assert same.returncode == 2 and "are the baseline already" in same.stderr
+
+
+def test_accept_takes_nothing_but_results(folder: Path) -> None:
+    (folder / "broken.json").write_text('{"schema":')
+    for baseline in ("new.json", "main.json"):
+        before = {path: path.read_bytes() for path in folder.iterdir()}
+        done = nclbench("gate", "broken.json", "--baseline", baseline, "--accept", cwd=folder)
+        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (3, "", 1)
+        assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_accept_needs_no_rule_and_decides_before_it_reports(folder: Path) -> None:
+    done = nclbench("gate", "noise.json", "--baseline", "main.json", "--accept", cwd=folder)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert (folder / "main.json").read_bytes() == (folder / "noise.json").read_bytes()
+    done = nclbench("gate", "main.json", *RULES, "--accept", "--junit", "out.xml", cwd=folder)
+    assert (done.returncode, done.stdout) == (2, "") and not (folder / "out.xml").exists()
+
+
+def test_rows_of_the_old_baseline_never_stay_beside_the_new_one(folder: Path) -> None:
+    for path in folder.glob("worse.*.parquet"):
+        path.unlink()
+    assert nclbench("gate", "worse.json", *RULES, "--accept", cwd=folder).returncode == 0
+    assert [path.name for path in folder.glob("main.*")] == ["main.json"]
+
+
+def test_a_baseline_in_a_folder_gets_its_rows_where_they_are_read(folder: Path) -> None:
+    write_folder(results(), folder / "out")
+    done = nclbench("gate", "worse.json", "--baseline", "out/results.json", "--accept", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (folder / "out").iterdir()} == {"results.json", "queries.parquet", "items.parquet"}
+    assert (folder / "out/queries.parquet").read_bytes() == (folder / "worse.queries.parquet").read_bytes()
 
 
 def test_every_format_has_the_verdict(folder: Path) -> None:

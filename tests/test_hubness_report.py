@@ -266,6 +266,7 @@ def test_logged_queries_without_labels(model: Path, tmp_path: Path) -> None:
         (("--fail-on", "p.bank.over>0", "-o", "r.html"), 3, "p.bank.over is not defined for t2v raw"),
         (("--fail-on", "antihubs@7>0"), 2, "unknown diagnostic 'antihubs@7'"),
         (("--normalize", "sinkhorn:fit=bank", "--fail-on", "hubs@10>=0"), 3, "there is no row that it could be about"),
+        (("--json", "-o", "r.md"), 2, "-o r.md and --json contradict each other"),
         (("-o", "r.pdf"), 2, ".pdf is no kind of report; use .html, .json, .md or .txt"),
         (("-f", "latex"), 2, "use table, md or json"),
         (("--tau", "0"), 2, "--tau is 0.0; it must be positive"),

@@ -23,7 +23,8 @@ BOTH, KERNEL, NOTHING = 2 * SIZE, SIZE, 1
 @pytest.fixture(autouse=True)
 def _large(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As large problems are done: scores and kernel in single precision, several strips and threads."""
-    for name, value in (("EXACT", 0), ("_ONE", 0), ("_STRIP", 400), ("_BLOCK", dict.fromkeys(kernel._BLOCK, 90))):
+    small = {"EXACT": 0, "LOPSIDED": 0, "_ONE": 0, "_STRIP": 400, "_BLOCK": dict.fromkeys(kernel._BLOCK, 90)}
+    for name, value in small.items():
         monkeypatch.setattr(kernel, name, value)
     before = torch.get_num_threads()
     torch.set_num_threads(2)

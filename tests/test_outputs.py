@@ -91,6 +91,15 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
 
 
+def test_a_name_that_contradicts_the_format_is_refused_before_the_work(folder: Path) -> None:
+    for arguments in (["--json", "-o", "r.md"], ["-f", "latex", "-o", "r.html"], ["-f", "csv", "-o", "r.tex"]):
+        done = run(*EVAL, *arguments, cwd=folder)
+        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+        assert f"-o {arguments[-1]} and {' '.join(arguments[:-2])} contradict each other" in done.stderr
+        assert not (folder / arguments[-1]).exists()
+    assert run(*EVAL, "-f", "csv", "-o", "r.json", cwd=folder).stdout.startswith("dataset,"), "results are saved, stdout is CSV"
+
+
 def test_a_text_file_has_the_table_of_a_terminal(folder: Path) -> None:
     shown = run(*EVAL, "-f", "table", cwd=folder).stdout
     for arguments in (["-f", "table", "-o", "a.txt"], ["-f", "table", "-o", "a.md"], ["-o", "b.txt"]):

@@ -139,6 +139,8 @@ def test_protocols_are_compared() -> None:
         "split test, not val",
         "DSL at test time, over all test queries together (transductive); split test, not val",
     }
+    larger = tuple(replace(each, signature=f"{each.direction}|q:1000|g:5000|op:a") for each in results().runs)
+    assert specs(Results(larger))["HBI"] == "gallery of 1,000 items (test), not 5000"
     assert specs(results("msvd"))["X-Pool"] == "27,763 queries in t2v (test), not 1,000"
     assert specs(results("vatex"))["TS2-Net"] == "the source does not say which split or list of items"
     assert specs(results("msrvtt-full"))["MDMMT"] == "59,800 queries in t2v (test), not 1,000"
@@ -188,7 +190,8 @@ def test_rows_stand_in_groups_of_their_own_and_move_no_marks() -> None:
     texts = {note.sign: note.text for note in table.notes}
     assert "another protocol" in texts[SIGN]
     (camoe,) = [row for row in added if row.model == "CAMoE" and row.direction == "t2v"]
-    assert texts[camoe.signs[1]] == camoe.remark
+    assert camoe.signs[0] == "†" and texts["†"].startswith("transductive"), "in every format, of published rows too"
+    assert texts[camoe.signs[2]] == camoe.remark
     assert set(cited(table)) == {row.key for name, row in ROWS if name == "msrvtt-1ka"}
 
 
@@ -231,7 +234,7 @@ def test_latex_cites_and_compiles(tmp_path: Path) -> None:
     found = placed(results().runs)
     side = with_published(pivot(results(), None, ["R@1", "R@5"]), found)
     text = latex(with_published(build(results()), found))
-    assert r"CAMoE &  & \cite{cheng2021camoe} & DSL$^{\P,5}$ & test-queries & 48.8 & \textendash{} \\" in text
+    assert r"CAMoE &  & \cite{cheng2021camoe} & DSL$^{\dagger,\P,5}$ & test-queries & 48.8 & \textendash{} \\" in text
     assert r"\emph{t2v, published}" in text
     tables = [text, latex(side), latex(side, Layout(siunitx=True, float=True, caption="c", label="tab:p"))]
     compiled(tmp_path, tables)
@@ -240,10 +243,10 @@ def test_latex_cites_and_compiles(tmp_path: Path) -> None:
 def test_html_markdown_and_csv() -> None:
     table = with_published(build(results()), placed(results().runs))
     page = Page(dialect(table, "html"))
-    wanted = ["CAMoE", "", "cheng2021camoe", "DSL¶,5", "test-queries", "48.8", "–"]
+    wanted = ["CAMoE", "", "cheng2021camoe", "DSL†,¶,5", "test-queries", "48.8", "–"]
     assert wanted in [[cell.strip() for cell in row] for row in page.rows]
     text = dialect(table, "md")
-    assert re.search(r"\| CAMoE +\| +\| cheng2021camoe +\| DSL ¶ \(5\) +\| test-queries +\| +48\.8 \| +– \|", text)
+    assert re.search(r"\| CAMoE +\| +\| cheng2021camoe +\| DSL † ¶ \(5\) +\| test-queries +\| +48\.8 \| +– \|", text)
     assert text.startswith("dataset msrvtt-1ka, split test, scorer cosine\n"), "the model is a column now"
     lines = list(csv.DictReader(io.StringIO(dialect(table, "csv"))))
     (camoe,) = [line for line in lines if line["model"] == "CAMoE" and line["direction"] == "t2v"]
@@ -320,6 +323,6 @@ def test_nothing_heavy_is_imported(folder: Path, format: str) -> None:
 def test_the_terminal_shows_them(folder: Path) -> None:
     done = nclbench("table", "a.json", "--with-published", "-f", "table", cwd=folder, COLUMNS="")
     assert done.returncode == 0
-    assert re.search(r"^CAMoE .* cheng2021camoe +DSL ¶ \(5\) +test-queries +48\.8 +–", done.stdout, re.M)
+    assert re.search(r"^CAMoE .* cheng2021camoe +DSL † ¶ \(5\) +test-queries +48\.8 +–", done.stdout, re.M)
     shown = nclbench("datasets", "show", "msrvtt-1ka", cwd=folder).stdout
     assert "test_norm DSL: R@1 48.8 [cheng2021camoe:" in " ".join(shown.split())

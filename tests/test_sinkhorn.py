@@ -24,7 +24,7 @@ from nclbench.pairs import Bases
 from nclbench.plan import Plan
 from nclbench.potentials import Potentials, sinkhorn
 from nclbench.problem import Embeddings, Problem, Relevance
-from nclbench.results import Run
+from nclbench.results import Run, Value
 from nclbench.scorers import scorers
 from nclbench.similarity import View
 from nclbench.views import Views
@@ -250,7 +250,8 @@ def test_golden_ucofia(scale: int, memory: int) -> None:
 @pytest.fixture
 def single(monkeypatch: pytest.MonkeyPatch) -> None:
     """As large problems are done: scores and kernel in single precision, several strips, blocks and threads."""
-    for name, value in (("EXACT", 0), ("_ONE", 0), ("_STRIP", 200), ("_BLOCK", dict.fromkeys(kernel._BLOCK, 90))):
+    small = {"EXACT": 0, "LOPSIDED": 0, "_ONE": 0, "_STRIP": 200, "_BLOCK": dict.fromkeys(kernel._BLOCK, 90)}
+    for name, value in small.items():
         monkeypatch.setattr(kernel, name, value)
     torch.set_num_threads(3)
 
@@ -270,6 +271,45 @@ def test_single_precision_makes_the_same_iterates(shape: tuple[int, int], tau: f
             found = sinkhorn(view, tau, iters=iters)
             assert found.path in ("kept kernel", "streamed kernel")
             assert np.abs(centred(found.bias) - expected).max() < nats
+            assert np.abs(centred(found.bias) - expected).max() < found.error
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [
+        ((2048, 2048), torch.float64),
+        ((2049, 2049), torch.float32),
+        ((10_000, 5000), torch.float64),
+        ((5000, 10_000), torch.float64),
+        ((9000, 5000), torch.float32),
+        ((30_000, 10_000), torch.float32),
+    ],
+)
+def test_precision_depends_on_the_shape_alone(shape: tuple[int, int], kind: torch.dtype) -> None:
+    assert kernel._kind(*shape) == kind
+
+
+def test_ties_are_as_wide_as_the_error_of_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several captions a video, cold, ranked for each video: it takes all the mass of its captions, whose scores converge.
+
+    Bounds over tie orders contain what float64 finds; without the error of the fit they would not.
+    """
+    task = factories.hubs(2000, 100, 14, 4, noise=1.0)
+
+    def found() -> tuple[Run, Value]:
+        runs = evaluate(task, ["sinkhorn:tau=0.01,iters=4"], direction="v2t", metrics="R@1").runs
+        (run,) = [each for each in runs if each.operator.name == "sinkhorn" and each.protocol == "captions"]
+        return run, run.metrics["R@1"]
+
+    (fine, exact) = found()
+    for name in ("EXACT", "LOPSIDED"):
+        monkeypatch.setattr(kernel, name, 0)
+    (coarse, rounded) = found()
+    assert fine.options["tie_tolerance"] < 1e-10 and 1e-6 < coarse.options["tie_tolerance"] < 1e-5
+    assert rounded.pessimistic <= exact.pessimistic <= exact.optimistic <= rounded.optimistic
+    monkeypatch.setattr(kernel, "ROUNDED", 0.0)
+    narrow = found()[1]
+    assert not narrow.pessimistic <= exact.value <= narrow.optimistic
 
 
 @pytest.mark.usefixtures("single")
@@ -326,6 +366,7 @@ def test_scalings_are_taken_into_the_kernel_before_they_hide_small_entries(
     wanted = np.exp(-np.arange(30) * 3.0)
     found = fit(scores, 0.004, memory, iters=8, start="query", column_mass=wanted)
     monkeypatch.setattr(kernel, "EXACT", 1 << 30)
+    monkeypatch.setattr(kernel, "LOPSIDED", 1 << 30)
     expected = fit(scores.astype(np.float64), 0.004, memory, iters=8, start="query", column_mass=wanted)
     assert any(absorbed) and found.path != "log domain"
     np.testing.assert_allclose(centred(found.bias), centred(expected.bias), rtol=0, atol=1e-4)
@@ -366,6 +407,7 @@ def test_the_other_directions_kernel_serves_in_single_precision(
     cases = [{"iters": iters, **more} for iters in (0, 3, 8) for more in ({}, {"start": "query"}, {"column_mass": uneven})]
     found = [turned(scores, tau, memory, **case) for case in cases for memory in (KEPT, STREAMED)]
     monkeypatch.setattr(kernel, "EXACT", 1 << 30)
+    monkeypatch.setattr(kernel, "LOPSIDED", 1 << 30)
     for number, case in enumerate(cases):
         kept, streamed = found[2 * number : 2 * number + 2]
         assert torch.equal(kept.bias, streamed.bias) and kept.path != "log domain"

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
@@ -93,6 +94,38 @@ def test_datasets_are_groups_unless_they_are_labels_and_never_compete() -> None:
     assert [row.cells[0].mark for row in table.rows] == ["best"] * 4
 
 
+OTHERWISE = [
+    ({"options": {"ties": "optimistic"}}, "ties expected", "ties optimistic"),
+    ({"signature": "t2v|R@k:hit|ties:expected|q:500|g:1000|op:x"}, "1000 queries", "500 queries"),
+    ({"signature": "t2v|R@k:hit|ties:expected|q:1000|g:500|op:x"}, "1000 items", "500 items"),
+]
+
+
+@pytest.mark.parametrize(("changes", "one", "other"), OTHERWISE)
+def test_figures_under_other_terms_never_compete(changes: dict[str, Any], one: str, other: str) -> None:
+    """Optimistic ties or half the gallery would win any table."""
+    stamp = "t2v|R@k:hit|ties:expected|q:1000|g:1000|op:x"
+    few = [replace(run(spec, R_1=value), signature=stamp) for spec, value in (("a", 40.0), ("b", 41.0))]
+    others = [replace(run(spec, R_1=value), **{"signature": stamp, **changes}) for spec, value in (("c", 50.0), ("d", 60.0))]
+    none = replace(run("e", unavailable="why"), signature="t2v|q:7|g:7")
+    runs = Results((few[0], others[0], none, others[1], few[1]))
+    for table in (build(runs), pivot(runs, ["operator"], ["R@1"])):
+        marks = {row.spec: row.cells[0].mark for row in table.rows}
+        assert marks == {"a": "second", "b": "best", "c": "second", "d": "best", "e": ""}
+        remarks = {row.spec: row.remark for row in table.rows}
+        assert (remarks["a"], remarks["d"]) == (f"{one}: ranked apart", f"{other}: ranked apart")
+        assert remarks["e"] == "n/a: why" and "ties" not in table.caption
+        assert {f"{one}: ranked apart", f"{other}: ranked apart"} <= {note.text for note in table.notes}
+    assert [row.spec for row in build(runs).rows] == ["a", "e", "b", "c", "d"]
+    with pytest.raises(UsageError, match=f"one is of {one}, one of {other}: make a table of each"):
+        pivot(Results((few[0], replace(few[0], **changes))), None, ["R@1"])
+
+
+def test_rounding_of_sums_decides_no_mark() -> None:
+    table = build(Results((run("a", R_1=48.1), run("b", R_1=48.1 + 1e-13), run("c", R_1=48.0999), run("d", R_1=2.0))))
+    assert [row.cells[0].mark for row in table.rows] == ["best", "best", "second", ""]
+
+
 def test_a_row_whose_directions_stand_differently_has_signs_at_its_figures() -> None:
     """Sinkhorn with a bank of queries only: t2v may be set beside the raw row, v2t may not."""
     runs = (
@@ -130,6 +163,7 @@ class Page(HTMLParser):
         super().__init__()
         self.rows: list[list[str]] = []
         self.tags: set[str] = set()
+        self.text = text
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -138,7 +172,7 @@ class Page(HTMLParser):
             self.rows.append([])
         if tag in ("td", "th"):
             self.rows[-1].append("")
-        assert {name for name, _ in attrs} <= {"class", "colspan"}
+        assert {name for name, _ in attrs} <= {"class", "colspan", "align", "rules"}
 
     def handle_data(self, data: str) -> None:
         if self.rows and self.rows[-1] and self.lasttag not in ("tr", "li", "pre", "ul", "table"):
@@ -150,6 +184,7 @@ def test_html_is_one_table_with_titles_over_columns() -> None:
     rows = [[cell.strip() for cell in row] for row in page.rows]
     assert rows[:2] == [["", "t2v", "v2t"], ["operator", "R@1", "MdR", "R@1", "MdR"]]
     assert rows[2] == ["none1", "48.0", "2.0", "45.8", "2.0"]
+    assert '<td align="right"><u>48.0</u></td>' in page.text and 'rules="groups"' in page.text
     assert page.tags == {"table", "caption", "thead", "tbody", "tr", "th", "td", "b", "u", "sup", "ul", "li", "pre"}
 
 
@@ -305,6 +340,26 @@ def test_differences_and_tests_are_those_of_compare(folder: Path) -> None:
     assert re.search(r"\| other .* [+-]\d+\.\d \\\[\d+\.\d to \d+\.\d\\\] \|", done.stdout)
 
 
+def test_differences_are_of_like_things_or_not_given(folder: Path, tmp_path: Path) -> None:
+    """A model that was evaluated on another dataset, or under another tie rule, has no difference, and a note says so."""
+    other = evaluated(seed=1, captions=1, model="other")
+    for name, runs in (
+        ("set", [replace(each, dataset="another") for each in other.runs]),
+        ("ties", [replace(each, options={"ties": "optimistic"}) for each in other.runs]),
+    ):
+        write_json(replace(other, runs=tuple(runs)), tmp_path / f"{name}.json")
+        done = nclbench("table", str(folder / "b.json"), str(folder / "a.json"), str(tmp_path / f"{name}.json"), "--delta",
+                        "model", "-m", "R@1", "-f", "csv")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        lines = [line for line in csv.DictReader(io.StringIO(done.stdout)) if line["model"] == "other"]
+        given = [bool(line["R@1 difference"]) for line in lines]
+        assert given.count(True) == given.count(False) == len(other.runs)
+        notes = done.stderr.splitlines()
+        assert len(notes) == len(other.runs) and all("no difference, the rows are of" in note for note in notes)
+        alone = nclbench("table", str(folder / "a.json"), str(tmp_path / f"{name}.json"), "--delta", "model", "-q")
+        assert (alone.returncode, alone.stdout) == (2, "") and "nothing to compare" in alone.stderr
+
+
 def test_every_format_is_the_same_bytes_twice(folder: Path) -> None:
     for format in ("table", "md", "csv", "html", "latex", "json"):
         command = ["table", "a.json", "--delta", "none", "--significance", "-m", "R@1", "-f", format]
@@ -336,12 +391,31 @@ def test_check_says_where_a_committed_table_differs(folder: Path) -> None:
         (["--rows", "color"], "unknown label 'color'"),
         (["--delta", "sinkhorn"], "--baseline 'sinkhorn' is none of"),
         (["-f", "htm"], "did you mean 'html'"),
+        (["--json", "-o", "t.tex"], "-o t.tex and --json contradict each other"),
+        (["-f", "csv", "-o", "t.json"], "-o t.json and -f csv contradict each other"),
+        (["-f", "md", "--check", "t.tex"], "-o t.tex and -f md contradict each other"),
     ],
 )
 def test_mistakes_get_one_line(folder: Path, arguments: list[str], words: str) -> None:
     done = nclbench("table", "a.json", *arguments, cwd=folder)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
     assert words in done.stderr
+
+
+@pytest.mark.parametrize("command", [("table",), ("compare",), ("gate", "--threshold", "R@1>=1")])
+def test_a_folder_or_no_runs_get_one_line(folder: Path, tmp_path: Path, command: tuple[str, ...]) -> None:
+    write_json(Results(()), tmp_path / "none.json")
+    (tmp_path / "out").mkdir()
+    write_json(example(), tmp_path / "out" / "results.json")
+    for path, words in (
+        (".", ".: a folder; give a results file"),
+        ("", ".: a folder; give a results file"),
+        ("out", "out: a folder; give a results file, as out/results.json"),
+        ("none.json", "none.json: no runs in it"),
+    ):
+        done = nclbench(*command, path, cwd=tmp_path)
+        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (3, "", 1), done.stderr
+        assert words in done.stderr
 
 
 @pytest.mark.parametrize("format", ["md", "csv", "json", "html"])

@@ -61,6 +61,14 @@ def test_ties_are_told_and_lie_within_the_bounds(tmp_path: Path) -> None:
     assert bounds.pessimistic - 1e-9 <= 100 * found[Success @ 1] <= bounds.optimistic + 1e-9
 
 
+def test_what_is_cut_off_is_told_once_a_direction(tmp_path: Path) -> None:
+    _, notes = export(evaluate(factories.hubs(30, 20, 8, 4), ["csls:k=3"], depth=15), tmp_path)
+    cut = [note for note in notes if "hold the first" in note]
+    assert [note.partition(" items")[0] for note in cut] == [
+        "t2v: runs hold the first 15 of 20", "v2t: runs hold the first 15 of 30"
+    ]  # fmt: skip
+
+
 def test_without_labels_there_are_no_qrels(tmp_path: Path) -> None:
     made = factories.hubs(30, 20, 8, 4)
     written, _ = export(evaluate(Problem(made.queries, made.items, None), depth=7), tmp_path)

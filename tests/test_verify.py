@@ -123,3 +123,38 @@ def test_rounding_is_no_difference(folder: Path) -> None:
     assert findings(then, moved(1e-12), hashes) == []
     found = findings(then, moved(1e-6), hashes)
     assert [each.kind for each in found] == ["figure"] and "was the file edited?" in why(found)
+
+
+def test_a_command_that_exports_runs_writes_none(folder: Path) -> None:
+    changed(folder, lambda data: data.update(command=f"{data['command']} --export-run trec"))
+    before = contents(folder)
+    done = run("verify", "r.json", cwd=folder)
+    assert (done.returncode, done.stdout) == (0, "same: 4 runs made again to the same figures\n")
+    assert contents(folder) == before
+
+
+def test_a_command_that_ends_well_without_evaluating_verifies_nothing(folder: Path) -> None:
+    changed(folder, lambda data: data.update(command="nclbench eval --help"))
+    done = run("verify", "r.json", cwd=folder)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == "error: r.json: its command 'nclbench eval --help' evaluates nothing; evaluate again\n"
+
+
+def test_what_a_config_file_and_variables_said_stands_in_the_command(tmp_path: Path) -> None:
+    """Without them, with others, and elsewhere: the same evaluation."""
+    draw = np.random.default_rng(0)
+    np.save(tmp_path / "s p.npy", draw.normal(size=(30, 30)))
+    config = tmp_path / "nclbench.toml"
+    config.write_text('[eval]\nemb = "s p.npy"\nnormalize = ["csls:k=5", "dsl"]\ndirection = "t2v"\nno-reference = true\n')
+    done = run("eval", "-q", "-o", "r.json", cwd=tmp_path, NCLBENCH_TIES="optimistic", NCLBENCH_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    command = read_json(tmp_path / "r.json").command
+    assert command.startswith("nclbench eval -q -o r.json ") and "--threads" not in command
+    asked = "--emb 's p.npy'", "--normalize csls:k=5 --normalize dsl", "--direction t2v", "--no-reference", "--ties optimistic"
+    assert all(words in command for words in asked), command
+    same = "same: 2 runs made again to the same figures\n"
+    assert run("verify", "r.json", cwd=tmp_path).stdout == same
+    config.write_text('[eval]\nnormalize = ["csls:k=6"]\n')
+    assert run("verify", "r.json", cwd=tmp_path, NCLBENCH_DIRECTION="both").stdout == same
+    config.unlink()
+    assert run("verify", "r.json", cwd=tmp_path).stdout == same

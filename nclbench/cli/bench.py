@@ -48,7 +48,7 @@ def bench(
     """
     chosen = output.choose_format(format, json, None if output.saves(out) else out)
     targets.check(output=out, config=config)
-    output.check_ending(out, format)
+    output.check_ending(out, format, json, saved=True)
 
     from nclbench.bench.threads import settle
 

@@ -29,7 +29,7 @@ def compare(
             "--missing",
             metavar="RULE",
             show_envvar=False,
-            help="fail, or intersect: leave out queries that only one of two results has.",
+            help="fail, or intersect: leave out queries that only one of two results has. Galleries must be equal.",
         ),
     ] = "fail",
     by_query: Annotated[
@@ -61,7 +61,7 @@ def compare(
     read = [str(file) for path in paths for file in targets.beside(path)]
     for target in (out, by_query):
         targets.check(output=target, inputs=read, config=config)
-    output.check_ending(out, format)
+    output.check_ending(out, format, json)
     targets.apart({"-o": out, "--by-query": by_query})
 
     from nclbench.comparison.compare import compare as run

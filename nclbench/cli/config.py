@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from nclbench.cli.said import WORDS_ALONE
 from nclbench.errors import InputError, MissingError, UsageError, nearest
 from nclbench.files import printable
 
@@ -18,7 +19,7 @@ _NOT_HERE = {"help", "config", "debug", "version", "install-completion", "show-c
 
 def configure(context: typer.Context, path: str | None) -> str | None:
     """Fills the defaults of the command that is about to run."""
-    if context.resilient_parsing:
+    if context.resilient_parsing or context.find_root().obj == WORDS_ALONE:
         return path
     if path == "":
         raise UsageError("--config needs the name of a file")

@@ -1,13 +1,11 @@
 """`nclbench eval`: metrics of embeddings in both directions, raw and under operators."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from nclbench.cli import checkpoints, loading, options, output, processes, targets
+from nclbench.cli import checkpoints, loading, options, output, processes, said, targets
 from nclbench.cli.checkpoints import Asked, asks
 from nclbench.cli.progress import Progress
 from nclbench.errors import UsageError
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
 
 @asks
 def evaluate(
+    context: typer.Context,
     emb: options.Embs = None,
     fuse: options.Fuse = None,
     fuse_each: options.FuseEach = None,
@@ -81,7 +80,7 @@ def evaluate(
         config=config,
         specs=[*(normalize or []), *filter(None, [fuse_each])],
     )
-    output.check_ending(out, format)
+    output.check_ending(out, format, json, saved=True)
     targets.named("--export-run", export_run)
     if export_run is not None:
         check_writable(Path(export_run) / "run")
@@ -137,10 +136,10 @@ def evaluate(
         ]
     if followed:
         return
-    results = replace(Results.joined(found), command=shlex.join(["nclbench", *sys.argv[1:]]))
+    results = replace(Results.joined(found), command=said.command(context))
     if export_run is not None:
-        written, said = export(results, Path(export_run))
-        results = replace(results, queries=shortened(results.queries, TOP), warnings=(*results.warnings, *said))
+        written, cut = export(results, Path(export_run))
+        results = replace(results, queries=shortened(results.queries, TOP), warnings=(*results.warnings, *cut))
     output.deliver(results, format=format, json=json, output=out, out_dir=out_dir, metrics=metric, quiet=quiet)
     if export_run is not None and not quiet:
         typer.echo(f"wrote {len(written)} files of runs and qrels to {printable(export_run)}", err=True)

@@ -8,6 +8,7 @@ import typer
 
 from nclbench.cli import options, output, saved, targets
 from nclbench.errors import InputError, UsageError, nearest
+from nclbench.files import check_writable
 
 if TYPE_CHECKING:
     from nclbench.gate import Verdict
@@ -64,6 +65,8 @@ def gate(
         raise UsageError(f"unknown --on-missing {on_missing!r}{nearest(on_missing, ON_MISSING)}")
     if accept and baseline is None:
         raise UsageError("--accept needs --baseline FILE, which it writes")
+    if accept and Path(results).resolve() == Path(str(baseline)).resolve():
+        raise UsageError("--accept: the results are the baseline already")
     thresholds = [rules.threshold(text) for text in threshold or ()]
     limits = [rules.regression(text) for text in max_regression or ()]
     paths = [results, *([baseline] if baseline is not None else [])]
@@ -71,10 +74,13 @@ def gate(
     for target in (out, junit):
         targets.check(output=target, inputs=[*read, golden], config=config)
     targets.apart({"-o": out, "--junit": junit})
-    output.check_ending(out, format)
+    output.check_ending(out, format, json)
+    if accept:
+        for file in targets.beside(str(baseline))[:3]:
+            check_writable(file)
     first = accept and baseline is not None and not Path(baseline).exists()
     verdict = None
-    if thresholds or golden or not first:
+    if thresholds or golden or (limits and not first) or not accept:
         verdict = judge(
             _read(results, bool(golden)),
             None if baseline is None or first else _read(baseline, significant_only),
@@ -90,16 +96,21 @@ def gate(
     if verdict is not None:
         _tell(verdict, chosen, out, junit, explain, quiet)
     if accept and baseline is not None:
-        _accept(results, baseline, quiet)
+        accepted = saved.read([results], rows=all(file.exists() for file in _tables(results)))[0]
+        _accept(accepted.name, baseline, quiet)
     elif verdict is not None and not verdict.passed:
         raise typer.Exit(1)
 
 
 def _read(path: str, needed: bool) -> Any:
     """With its rows where they are there; a MissingError where they are needed and are not."""
+    return saved.read([path], rows=needed or all(file.exists() for file in _tables(path)))[0]
+
+
+def _tables(path: str) -> "tuple[Path, Path]":
     from nclbench.sinks.rows import beside
 
-    return saved.read([path], rows=needed or all(file.exists() for file in beside(Path(path))))[0]
+    return beside(Path(path))
 
 
 def _lines(path: str | None) -> list[str]:
@@ -167,19 +178,20 @@ def _append(variable: str, content: str) -> None:
 
 
 def _accept(results: str, baseline: str, quiet: bool) -> None:
-    """The results file last, so that it never stands beside rows that are not its own for longer than a rename."""
-    from nclbench.files import printable, replacing
-    from nclbench.sinks.results import beside
-    from nclbench.sinks.rows import beside as tables
+    """Copies the results and their rows, the results file last. Old rows never stay beside other results: where the new
+    ones have none, they go.
+    """
+    from contextlib import ExitStack
 
-    if Path(results).resolve() == Path(baseline).resolve():
-        raise UsageError("--accept: the results are the baseline already")
-    sources = [*tables(Path(results)), Path(results)]
-    named = beside(Path(baseline))
-    for source, target in zip(sources, [named[1], named[2], named[0]], strict=True):
-        if source.exists():
-            content = source.read_bytes()
-            with replacing(target) as temporary:
-                temporary.write_bytes(content)
+    from nclbench.files import printable, replacing
+
+    pairs = [*zip(_tables(results), _tables(baseline), strict=True), (Path(results), Path(baseline))]
+    with ExitStack() as stack:  # all are copied before the first is replaced, and the last one entered is the first to be
+        for source, target in reversed(pairs):
+            if source.exists():
+                stack.enter_context(replacing(target)).write_bytes(source.read_bytes())
+    for source, target in pairs:
+        if not source.exists():
+            target.unlink(missing_ok=True)
     if not quiet:
         typer.echo(f"accepted: {printable(baseline)} is now what {printable(results)} says", err=True)

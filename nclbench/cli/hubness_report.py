@@ -144,6 +144,8 @@ def _format(format: str | None, json: bool, out: str | None) -> str:
     if suffix and suffix not in (*_PAGES, ".json", ".md", ".txt"):
         raise UsageError(f"-o {printable(out)}: {suffix} is no kind of report; use .html, .json, .md or .txt")
     text = suffix in (".md", ".txt")
+    if suffix == ".md":
+        output.check_ending(out, format, json)
     return output.choose_format(format, json, out if text else None)
 
 

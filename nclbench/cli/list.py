@@ -48,11 +48,16 @@ def _json(entries: list[Entry]) -> str:
 
 def _table(entries: list[Entry]) -> str:
     lines = []
-    for entry in map(_flat, entries):
-        needs = f"; needs {entry['needs']}" if entry["needs"] else ""
-        lines.append(entry["name"] + (f":{entry['params']}" if entry["params"] else ""))
-        more = [f"    {key.replace('_', ' ')}: {entry[key]}" for key in _MORE if key in entry]
-        lines += [f"    {entry['summary']}", *more, f"    source: {entry['source']}{needs}"]
+    for whole in entries:
+        entry = _flat(whole)
+        # the splits of a dataset have blanks and commas of their own, and are no spec
+        prose = any(" " in str(value) for value in (whole["params"] or {}).values())
+        lines.append(entry["name"] + (f":{entry['params']}" if entry["params"] and not prose else ""))
+        lines.append(f"    {entry['summary']}")
+        lines += [f"    {printable(f'{key}: {value}')}" for key, value in whole["params"].items()] if prose else []
+        lines += [f"    {key.replace('_', ' ')}: {entry[key]}" for key in _MORE if key in entry]
+        said = [f"{key} {entry[key]}" if key == "needs" else f"{key}: {entry[key]}" for key in ("source", "needs") if entry[key]]
+        lines += [f"    {'; '.join(said)}"] if said else []
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -66,7 +66,13 @@ Layout = Annotated[
 ]
 Map = Annotated[
     list[str] | None,
-    _input("--map", metavar="KEY=SOURCE", help="Where a part is, e.g. test.text.ids=ids.csv:0."),
+    _input(
+        "--map",
+        metavar="KEY=SOURCE",
+        help="Where a part is, e.g. test.text.ids=ids.csv:0. Parts of test.text, test.video, bank.text and bank.video are "
+        "embeddings, ids, item_ids, item_index, captions, titles, weight, mask and tokens.values; also test.scores.values, "
+        "test.relevance.query_ids (item_ids, grade), logit_scale, dataset, model.",
+    ),
 ]
 Split = Annotated[str | None, _input("--split", metavar="NAME", help="Which split of the file.")]
 Bank = Annotated[

@@ -33,11 +33,18 @@ def choose_format(format: str | None, json: bool = False, output: str | None = N
     return "table" if sys.stdout.isatty() else "md"
 
 
-def check_ending(output: str | None, format: str | None) -> None:
-    """A name that ends as another kind of file does is a mistake, unless the format is given."""
+def check_ending(output: str | None, format: str | None, json: bool = False, *, saved: bool = False) -> None:
+    """A name that ends as another kind of file does is a mistake, unless the format is given; and one that ends as a format
+    that is not the given one is a contradiction. saved: `-o x.json` saves results, and the format is that of stdout.
+    """
     suffix = "" if output is None or is_stream(Path(output)) else Path(output).suffix.lower()
-    if suffix and suffix not in _SUFFIXES and format is None:
+    if suffix and suffix not in _SUFFIXES and format is None and not json:
         raise UsageError(f"-o {printable(output)}: {suffix} is no kind of table; use {', '.join(_SUFFIXES)}, or give -f")
+    asked = "json" if json else format
+    if asked in (None, "table") or _SUFFIXES.get(suffix, "table") in ("table", asked) or (saved and saves(output)):
+        return
+    given = "--json" if json else f"-f {asked}"
+    raise UsageError(f"-o {printable(output)} and {given} contradict each other; give a name that ends otherwise")
 
 
 def saves(output: str | None) -> bool:

@@ -21,13 +21,21 @@ def read(paths: Sequence[str], *, rows: bool, lists: bool = False) -> "list[Save
     from dataclasses import replace
 
     from nclbench.comparison import Saved
+    from nclbench.errors import InputError
+    from nclbench.files import printable
     from nclbench.sinks import rows as tables
     from nclbench.sinks.columns import KEYS
     from nclbench.sinks.results import read_json
 
     found = []
     for path in dict.fromkeys(paths):
+        if Path(path).is_dir():
+            held = Path(path) / "results.json"
+            hint = f", as {printable(held)}" if held.is_file() else ""
+            raise InputError(f"{printable(Path(path))}: a folder; give a results file{hint}")
         results = read_json(Path(path))
+        if not results.runs:
+            raise InputError(f"{printable(path)}: no runs in it; write it again with nclbench eval")
         if rows:
             queries, items = tables.beside(Path(path))
             without = () if lists else ("top",)

@@ -101,7 +101,7 @@ def sweep(
         raise UsageError("nothing to sweep: give --normalize SPEC with a grid, such as 'sinkhorn:tau=0.005..0.1/log8'")
     source, shares = _source(val, bank, emb, oracle, folds)
     _check_targets(out, picture, [val, None if options.folds(bank) else bank, emb], mapping, config)
-    output.check_ending(out, format)
+    output.check_ending(out, format, json, saved=True)
     _understood(normalize, select, direction)
 
     from nclbench.plan import choose

@@ -1,5 +1,6 @@
 """`nclbench table`: saved results as one table."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -81,7 +82,7 @@ def table(
     targets.named("--bib", bib)
     targets.apart({"-o": out, "--bib": bib})
     targets.check(output=bib, inputs=read, config=config)
-    output.check_ending(out or check, format)
+    output.check_ending(out or check, format, json)
     from nclbench.files import printable, write_text
 
     parts = saved.read(results, rows=significance)
@@ -92,7 +93,9 @@ def table(
         text = _json(parts, placed)
     else:
         shown = _metrics(parts, metric, cols)
-        beside, notes = _beside(parts, shown, delta, significance, intervals, decimals, seed)
+        beside, notes, said = _beside(parts, shown, delta, significance, intervals, decimals, seed)
+        for text in () if quiet else said:
+            typer.echo(f"note: {printable(text)}", err=True)
         built = _built(parts, metric, _words(rows), _words(cols), decimals, beside, notes)
         if placed:
             from nclbench.report.published import cited
@@ -166,22 +169,24 @@ def _beside(
     intervals: bool,
     decimals: int,
     seed: int,
-) -> "tuple[Beside | None, list[Note]]":
+) -> "tuple[Beside | None, list[Note], Sequence[str]]":
+    """What stands beside figures, its notes, and what is to be said of rows without a difference."""
     if delta is None and not significance and not intervals:
-        return None, []
+        return None, [], ()
     from nclbench.report.beside import beside
 
+    said: Sequence[str] = ()
     found, compared = [], None
     if significance:
         from nclbench.comparison.compare import compare
 
         compared = compare(parts, baseline=delta, metrics=shown, seed=seed)
-        found = [each.pair for each in compared.compared]
+        found, said = [each.pair for each in compared.compared], compared.notes
     elif delta is not None:
-        from nclbench.comparison.pairing import pairs
+        from nclbench.comparison.pairing import alike, pairs
 
-        found, _ = pairs(parts, delta)
-    return beside(found, compared, intervals=intervals, decimals=decimals)
+        found, said = alike(*pairs(parts, delta))
+    return *beside(found, compared, intervals=intervals, decimals=decimals), said
 
 
 def _built(

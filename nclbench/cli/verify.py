@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nclbench.cli import options, output, targets
+from nclbench.cli import options, output, said, targets
 from nclbench.errors import InputError, UsageError
+from nclbench.files import printable
 
 if TYPE_CHECKING:
     from nclbench.results import Results
+
+
+# options of eval that say what is written or printed; only one file is, and is thrown away
+_WRITES = ("out", "out_dir", "export_run", "format")
 
 
 def verify(
@@ -30,9 +35,10 @@ def verify(
     chosen = output.choose_format(format, json, out)
     if chosen not in ("table", "md", "json"):
         raise UsageError(f"verify writes lines or json, not {chosen}")
+    output.check_ending(out, format, json)
     targets.check(output=out, inputs=[str(file) for file in targets.beside(results)], config=config)
     from nclbench.comparison.again import findings, why
-    from nclbench.files import printable, write_text
+    from nclbench.files import write_text
     from nclbench.report import again
     from nclbench.sinks.results import read_json
 
@@ -75,14 +81,20 @@ def _again(then: "Results", where: str) -> "Results":
     except ValueError:
         words = []
     if words[:2] != ["nclbench", "eval"]:
-        said = f"its command is {then.command[:60]!r}" if then.command else "it names no command"
-        raise InputError(f"{where}: cannot be made again, because {said}; verify reads what nclbench eval saved")
+        reason = f"its command is {printable(then.command)[:60]!r}" if then.command else "it names no command"
+        raise InputError(f"{where}: cannot be made again, because {reason}; verify reads what nclbench eval saved")
     command: Any = typer.main.get_command(app)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "again.json"
         root = command.make_context("nclbench", ["eval"], resilient_parsing=True)
-        context = command.commands["eval"].make_context("eval", words[2:], parent=root)
-        context.params |= {"out": str(path), "out_dir": None, "quiet": True, "no_progress": True, "format": "json", "json": False}
+        with _silent(), said.words_alone(root):
+            try:
+                context = command.commands["eval"].make_context("eval", words[2:], parent=root)
+            except typer.Exit:
+                context = None
+        if context is None:  # as --help, which ends well and evaluates nothing
+            raise InputError(f"{where}: its command {printable(then.command)[:60]!r} evaluates nothing; evaluate again")
+        context.params |= dict.fromkeys(_WRITES) | {"out": str(path), "quiet": True, "no_progress": True, "json": True}
         with context, _silent():
             context.command.invoke(context)
         return read_json(path)

@@ -9,6 +9,8 @@ from nclbench.results import Columns, Results, Run
 
 RESAMPLES = 10_000
 LEVEL = 0.95
+# 1 - LEVEL is a little more in binary
+_ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Difference:
 
     @property
     def significant(self) -> bool:
-        return self.adjusted < 1 - LEVEL
+        return self.adjusted < _ALPHA
 
     @property
     def better(self) -> bool:

@@ -32,16 +32,30 @@ def compare(
     metrics: names as the runs have them, `METRICS` as far as they do if None; as a mapping, those of each selector such as
     `t2v`, and no others are tested. Raises UsageError and InputError.
     """
+    found, notes = pairs(parts, baseline)
+    return compare_pairs(found, notes, metrics=metrics, intersect=intersect, resamples=resamples, seed=seed)
+
+
+def compare_pairs(
+    found: Sequence[Pair],
+    notes: Sequence[str] = (),
+    *,
+    metrics: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+    intersect: bool = False,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Comparison:
+    """The same of pairs that are chosen already; they are one family of tests."""
     if resamples < 100:
         raise UsageError(f"resamples is {resamples}; it must be at least 100")
-    found, notes = pairs(parts, baseline)
     if isinstance(metrics, Mapping):
         found = [pair for pair in found if metrics.get(pair.other[1].selector)]
-        names = {pair.other[1].selector: _names(found, metrics[pair.other[1].selector]) for pair in found}
+        selectors = dict.fromkeys(pair.other[1].selector for pair in found)
+        names = {each: _names([pair for pair in found if pair.other[1].selector == each], metrics[each]) for each in selectors}
     else:
         names = dict.fromkeys((pair.other[1].selector for pair in found), _names(found, metrics))
     matched = [match(pair, names[pair.other[1].selector], intersect=intersect) for pair in found]
-    notes += [
+    notes = [*notes] + [
         f"{each.pair.other[1].selector} {each.pair.other[1].operator.spec} of {each.pair.other[0].name}: "
         f"{each.left_out} queries that only one of the results has were left out"
         for each in matched

@@ -22,14 +22,15 @@ def match(pair: Pair, metrics: Sequence[str], *, intersect: bool = False) -> Mat
     InputError where the queries (without `intersect`), the gallery, the relevant items or the tie rule differ, or
     where a metric was not averaged.
     """
-    _same_rules(pair)
+    same_terms(pair, sizes=False)
     before, after = rows(*pair.reference), rows(*pair.other)
     _same_gallery(pair)
     old, new = before["id"].tolist(), after["id"].tolist()
     shared = set(old) & set(new)
     left_out = len(set(old) ^ set(new))
     if left_out and not intersect:
-        raise InputError(f"{_both(pair)}: other queries, {_differing(pair, old, new)}; --missing intersect compares the rest")
+        hint = "--missing intersect compares the rest, where the galleries are the same"
+        raise InputError(f"{_both(pair)}: other queries, {_differing(pair, old, new)}; {hint}")
     if not shared:
         raise InputError(f"{_both(pair)}: no query is in both, {_differing(pair, old, new)}")
     places = [{name: at for at, name in enumerate(names)} for names in (old, new)]
@@ -81,10 +82,15 @@ def _taken(columns: Columns, which: npt.NDArray[Any]) -> Columns:
     return {name: values[which] for name, values in columns.items()}
 
 
-def _same_rules(pair: Pair) -> None:
-    rules = [str(run.options.get("ties", "expected")) for _, run in (pair.reference, pair.other)]
+def same_terms(pair: Pair, *, sizes: bool = True) -> None:
+    """InputError where the tie rules differ or, as far as it is stamped and `sizes` asks, the numbers of items."""
+    runs = pair.reference[1], pair.other[1]
+    rules = [printable(run.options.get("ties", "expected")) for run in runs]
     if rules[0] != rules[1]:
         raise InputError(f"{_both(pair)}: ties are {rules[0]} in one and {rules[1]} in the other; evaluate both alike")
+    counts = [printable(term) for run in runs for term in run.terms if term.endswith(" items")]
+    if sizes and len(counts) == 2 and counts[0] != counts[1]:
+        raise InputError(f"{_both(pair)}: ranks {counts[0]} in one and {counts[1]} in the other; rank the same items in both")
 
 
 def _same_gallery(pair: Pair) -> None:
@@ -94,7 +100,8 @@ def _same_gallery(pair: Pair) -> None:
         named = [each for each in saved.results.runs if _is_gallery_of(each, run)]
         found += [rows(saved, each, "items")["id"].tolist() for each in named[:1]]
     if len(found) == 2 and set(found[0]) != set(found[1]):
-        raise InputError(f"{_both(pair)}: other galleries, {_differing(pair, *found)}; rank the same items in both")
+        hint = "rank the same items in both: ranks among others cannot be intersected afterwards"
+        raise InputError(f"{_both(pair)}: other galleries, {_differing(pair, *found)}; {hint}")
 
 
 def _is_gallery_of(each: Run, run: Run) -> bool:

@@ -36,6 +36,26 @@ def pairs(parts: Sequence[Saved], baseline: str | None = None) -> tuple[list[Pai
     return _checked(found, notes)
 
 
+def alike(found: Sequence[Pair], notes: Sequence[str]) -> tuple[list[Pair], list[str]]:
+    """The pairs of one dataset, tie rule and size, and notes on the others: where rows of queries are not looked at, nothing
+    else keeps figures that are not comparable from being subtracted. UsageError where none is left.
+    """
+    kept, said = [], [*notes]
+    for pair in found:
+        (_, reference), (saved, run) = pair.reference, pair.other
+        differ = set(_terms(reference)) ^ set(_terms(run))
+        if differ:
+            words = " and ".join(", ".join(each for each in _terms(one) if each in differ) for one in (reference, run))
+            said.append(f"{run.selector} {run.operator.spec} of {saved.name}: no difference, the rows are of {words}")
+        else:
+            kept.append(pair)
+    return _checked(kept, said)
+
+
+def _terms(run: Run) -> tuple[str, ...]:
+    return (f"dataset {run.dataset}", f"split {run.split}", *run.terms)
+
+
 def _is(part: Saved, name: str) -> bool:
     return part.name == name or (Path(name).is_file() and Path(part.name).is_file() and Path(part.name).samefile(name))
 

@@ -78,7 +78,12 @@ def _embedded(
         found = outcome(request, job, encoder, parts)
         assemble(request, job, encoder, parts, found, description, target)
         parts.remove()
-    return Embedded(target, found, again, notes=(*job.notes, *_said(request, job, found)))
+    return Embedded(target, found, again, notes=(*job.notes, *_cautions(encoder), *_said(request, job, found)))
+
+
+def _cautions(encoder: Encoder) -> list[str]:
+    """What the reader of a checkpoint was not sure of."""
+    return [str(line) for line in encoder.facts.get("cautions", ())]
 
 
 def _said(request: Request, job: Job, found: Found) -> list[str]:

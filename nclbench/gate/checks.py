@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from nclbench.comparison import Compared, Difference, Pair, Saved
-from nclbench.comparison.compare import compare
-from nclbench.comparison.matching import rows
+from nclbench.comparison.compare import compare_pairs
+from nclbench.comparison.matching import rows, same_terms
 from nclbench.comparison.pairing import pairs
-from nclbench.errors import InputError, UsageError
+from nclbench.errors import InputError, UsageError, nearest
+from nclbench.files import printable
 from nclbench.gate import Check, Status, Verdict
 from nclbench.gate.rules import Rule, check_known, figure
 from nclbench.results import Columns, Run, Value
@@ -48,7 +49,7 @@ def judge(
         missing: Status | None = None if on_missing == "ignore" else "fail" if on_missing == "fail" else "warn"
         checks += _runs(baseline, found, specs, missing)
         checks += [check for pair in found for check in _queries(pair, missing)]
-        checks += _regressions(found, baseline, results, limits, significant_only, seed)
+        checks += _regressions(found, baseline, limits, significant_only, seed)
     else:
         missing = "fail" if on_missing == "fail" else "warn"
     if golden:
@@ -59,10 +60,12 @@ def judge(
 
 
 def _chosen(saved: Saved, specs: Sequence[str]) -> list[Run]:
-    runs = [run for run in saved.results.runs if not specs or run.operator.spec in specs]
-    if not runs:
-        raise UsageError(f"{saved.name}: no run of {' or '.join(specs)}")
-    return runs
+    known = dict.fromkeys(run.operator.spec for run in saved.results.runs)
+    for spec in specs:
+        if spec not in known:
+            hint = nearest(printable(spec), map(printable, known))
+            raise UsageError(f"{printable(saved.name)}: no run of {printable(spec)}{hint}")
+    return [run for run in saved.results.runs if not specs or run.operator.spec in specs]
 
 
 def _pairs(baseline: Saved, results: Saved, specs: Sequence[str]) -> tuple[list[Pair], list[str]]:
@@ -117,9 +120,11 @@ def _queries(pair: Pair, missing: Status | None) -> Iterator[Check]:
 
 
 def _regressions(
-    found: Sequence[Pair], baseline: Saved, results: Saved, limits: Sequence[Rule], significant_only: bool, seed: int
+    found: Sequence[Pair], baseline: Saved, limits: Sequence[Rule], significant_only: bool, seed: int
 ) -> Iterator[Check]:
-    tested = _tested(found, baseline, results, limits, seed) if significant_only else {}
+    for pair in found if limits else ():
+        same_terms(pair)
+    tested = _tested(found, limits, seed) if significant_only else {}
     for rule in limits:
         for pair in found:
             if not rule.concerns(pair.other[1]):
@@ -128,6 +133,8 @@ def _regressions(
             if values[0] is None:
                 continue
             name = f"{pair.other[1].selector}.{values[0][0]}"
+            if values[0][1].unit == "fraction":
+                raise UsageError(f"--max-regression {rule.text!r}: of {name} nobody can say which way is worse; use --threshold")
             if values[1] is None:
                 because = f"{name} is in {baseline.name} and not in the results"
                 yield _check("regression", name, pair.other[1], "fail", because, unit=values[0][1].unit)
@@ -150,10 +157,8 @@ def _regression(rule: Rule, pair: Pair, name: str, before: Value, after: Value, 
     )  # fmt: skip
 
 
-def _tested(
-    found: Sequence[Pair], baseline: Saved, results: Saved, limits: Sequence[Rule], seed: int
-) -> dict[tuple[int, str], Difference]:
-    """The differences that have a limit, tested as one family."""
+def _tested(found: Sequence[Pair], limits: Sequence[Rule], seed: int) -> dict[tuple[int, str], Difference]:
+    """The differences that have a limit, and no others, tested as one family."""
     wanted: dict[str, list[str]] = {}
     for pair in found:
         run = pair.other[1]
@@ -163,7 +168,7 @@ def _tested(
                 wanted[run.selector].append(known[0])
     compared: tuple[Compared, ...] = ()
     if any(wanted.values()):
-        compared = compare([baseline, results], metrics=wanted, intersect=True, seed=seed).compared
+        compared = compare_pairs(found, metrics=wanted, intersect=True, seed=seed).compared
     return {(id(each.pair.other[1]), test.metric): test for each in compared for test in each.differences}
 
 

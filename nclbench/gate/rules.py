@@ -69,7 +69,8 @@ def check_known(rules: Sequence[Rule], runs: Sequence[Run]) -> None:
             raise UsageError(f"{printable(rule.text)!r}: no run of {rule.selector!r}{nearest(str(rule.selector), known)}")
         known = sorted({name for run in mine for name in run.figures})
         if known and not any(figure(run, rule) for run in mine):
-            raise UsageError(f"{printable(rule.text)!r}: no run has it{nearest(rule.metric, map(printable, known))}")
+            spelled = [*known, *(f"{selector}.{name}" for selector in SELECTORS for name in known if "." in rule.metric)]
+            raise UsageError(f"{printable(rule.text)!r}: no run has it{nearest(rule.metric, map(printable, spelled))}")
 
 
 def _rule(text: str, option: str, selector: str | None, metric: str, sign: str, number: str) -> Rule:

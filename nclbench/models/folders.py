@@ -5,12 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from nclbench.errors import InputError, UsageError
 from nclbench.files import printable, regular
 from nclbench.models import libraries
 from nclbench.models.encoder import Encoder, Settings
+from nclbench.models.weights import read
 
 _LARGEST = 64 << 20
 _CONFIGURATIONS = (
@@ -113,23 +112,7 @@ def _weights(folder: Path) -> dict[str, Any] | None:
         raise InputError(f"{printable(folder)}: no weights; model.safetensors or pytorch_model.bin must be in it")
     found: dict[str, Any] = {}
     for file in files:
-        found |= tensors_of(file)
-    return found
-
-
-def tensors_of(path: Path) -> dict[str, Any]:
-    """The tensors of one file of torch, by name."""
-    where = printable(path)
-    try:
-        found = torch.load(regular(path), map_location="cpu", weights_only=True)
-    except (InputError, KeyboardInterrupt, MemoryError):
-        raise
-    except Exception as error:
-        raise InputError(
-            f"{where}: not a file of tensors only ({brief(error)}); nothing of it was run, save the weights as safetensors"
-        ) from None
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        raise InputError(f"{where}: holds more than tensors by name; save the weights as safetensors")
+        found |= read(file).tensors
     return found
 
 

@@ -1,65 +1,80 @@
-"""Model libraries, imported where they are used: silent, offline, and with one line where one is missing."""
+"""Model libraries, imported where they are used: offline, silent, and with one line where one is missing."""
 
-import logging
 import os
+import sys
 import warnings
 from functools import cache
 from importlib import import_module, util
+from pathlib import Path
 from types import ModuleType
+
+import torch
 
 from nclbench.errors import MissingError
 
-_EXTRA = "is needed to read checkpoints and is not installed; pip install 'nclbench[embed]'"
+_INSTALL = 'pip install "nclbench[embed]"'
+# what torchvision's Python part says about these two at its import, before anybody asks for them
+_SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+_OPERATORS = ("nms", "qnms")
+# schemas live as long as their library
+_KEPT: list[torch.library.Library] = []
 
 
 @cache
 def transformers() -> ModuleType:
-    """The library, which never asks the network, and draws no bars on stderr. MissingError where it cannot be used."""
-    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
-        os.environ[name] = "1"
+    """The library, which asks no network and draws no bars. MissingError where it cannot be used."""
     found = _imported("transformers")
     found.utils.logging.set_verbosity_error()
     found.utils.logging.disable_progress_bar()
-    logging.getLogger("transformers").setLevel(logging.ERROR)
     return found
 
 
 @cache
 def open_clip() -> ModuleType:
-    """The library; MissingError where it cannot be used."""
+    """The library, which asks no network. MissingError where it cannot be used."""
     return _imported("open_clip")
 
 
 def _imported(name: str) -> ModuleType:
     """Warnings of a library about itself, while it is imported, are no news to our user."""
-    if util.find_spec(name) is None:
-        raise MissingError(f"{name} {_EXTRA}")
+    for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
+        os.environ[variable] = "1"
+    if not _there(name):
+        raise MissingError(f"{name} is needed to read checkpoints and is not installed; {_INSTALL}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        _torchvision()
+        _mend_torchvision()
         try:
             return import_module(name)
-        except (ImportError, RuntimeError) as error:
-            raise MissingError(f"{name} cannot be imported here ({str(error).splitlines()[0]})") from None
+        except (ImportError, OSError, RuntimeError, AttributeError) as error:
+            said = (str(error).splitlines() or [type(error).__name__])[0]
+            raise MissingError(f"{name} cannot be imported here ({said}); {_INSTALL}") from None
 
 
-@cache
-def _torchvision() -> None:
-    """Only its transforms are wanted. Where its compiled part does not fit torch, importing it would fail on two operators."""
-    if util.find_spec("torchvision") is None:
-        raise MissingError(f"torchvision {_EXTRA}")
+def _there(name: str) -> bool:
     try:
-        import_module("torchvision")
-    except RuntimeError:
-        import torch
-
-        library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
-        _KEPT.append(library)
-        for operator in ("nms", "qnms"):
-            define = f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-            library.define(define)  # type: ignore[no-untyped-call]
-        import_module("torchvision")
+        return util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
 
 
-# a library of operators ends with its object
-_KEPT: list[object] = []
+def _mend_torchvision() -> None:
+    """Declares two operators where torchvision's compiled part does not fit torch, so that its transforms can be imported.
+
+    Nothing here asks for the operators themselves: who does gets torch's error.
+    """
+    if "torchvision" in sys.modules or not _there("torchvision"):
+        return
+    spec = util.find_spec("torchvision")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        for compiled in sorted(Path(folder).glob("_C.*")):
+            try:
+                torch.ops.load_library(str(compiled))  # type: ignore[no-untyped-call]
+            except OSError:
+                continue
+            return
+    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+    _KEPT.append(library)
+    for name in _OPERATORS:
+        if not hasattr(torch.ops.torchvision, name):
+            library.define(f"{name}{_SCHEMA}")  # type: ignore[no-untyped-call]

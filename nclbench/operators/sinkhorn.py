@@ -57,7 +57,7 @@ class Sinkhorn:
         )
         given = [role for role in (scores.rows, "items") if views.mass(role) is not None]
         marginals = "given:" + "+".join(given) if given else "uniform"
-        return _fitted(self, tau, found, column_bias(tau * found.bias), notes, {"marginals": marginals})
+        return _fitted(self, tau, found, column_bias(tau * found.bias, tau * found.error), notes, {"marginals": marginals})
 
 
 @operators.register("dbsn")
@@ -90,7 +90,7 @@ class DualBankSinkhorn:
         tol = _TOL if self.tol is None else self.tol
         found = sinkhorn(scores, tau, start=self.start, iters=self.iters, tol=tol, max_iters=self.max_iters)
         kept = found.bias[: views.view("queries", "items").shape[1]]
-        return _fitted(self, tau, found, column_bias(tau * kept), notes, {})
+        return _fitted(self, tau, found, column_bias(tau * kept, tau * found.error), notes, {})
 
 
 def _check_iteration(name: str, tol: float | None, iters: int | None, max_iters: int, start: str) -> None:

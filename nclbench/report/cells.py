@@ -1,7 +1,8 @@
 """What a table is made of: plain, printable cells, and nothing that knows how they came about or how they will look.
 
 Rows stand in groups (a direction and protocol each) and groups in blocks. Only the rows of a block compete for best
-and second best: one dataset and one standing, so that a transductive or oracle row is never set against the others.
+and second best: one dataset, one tie rule and size, and one standing, so that a transductive or oracle row is never set
+against the others.
 """
 
 from collections.abc import Mapping
@@ -33,7 +34,7 @@ class Extra:
 class Cell:
     """One figure. value: unrounded, None where there is none; mark: its place among the rows of its block.
 
-    signs: what stands behind the figure, each explained in a note; standing: that of its run, where a row has several.
+    signs: what stands behind the figure, each explained in a note; standing, terms: those of its run, where a row has several.
     """
 
     text: str
@@ -42,6 +43,7 @@ class Cell:
     mark: Mark = ""
     signs: tuple[str, ...] = ()
     standing: str = ""
+    terms: tuple[str, ...] = ()
     extras: tuple[Extra, ...] = ()
 
 

@@ -1,4 +1,7 @@
-"""HTML to paste into a page: one table, no script, no style but a class for each mark, every name as plain text."""
+"""HTML to paste into a page: one table, no script, no style sheet, every name as plain text.
+
+Figures are aligned and blocks ruled off by attributes, which survive where styles are taken away.
+"""
 
 from html import escape as safe
 
@@ -16,17 +19,18 @@ def escape(text: str) -> str:
 def render(table: Table) -> str:
     """A `<table>` with a body for each block, then the notes and the signatures."""
     width = len(table.labels) + len(table.metrics)
-    lines = ['<table class="nclbench">']
+    lines = ['<table class="nclbench" rules="groups">']
     lines += [f"<caption>{escape(table.caption)}</caption>"] if table.caption else []
     lines.append("<thead>")
     if table.over:
         over = "".join(f'<th colspan="{count}">{escape(title)}</th>' for title, count in table.spans)
         lines.append(f'<tr><th colspan="{len(table.labels)}"></th>{over}</tr>')
-    heads = "".join(f"<th>{escape(head)}</th>" for head in (*table.heads, *table.metrics))
+    heads = "".join(f'<th align="left">{escape(head)}</th>' for head in table.heads)
+    heads += "".join(f'<th align="right">{escape(head)}</th>' for head in table.metrics)
     lines += [f"<tr>{heads}</tr>", "</thead>"]
     for group in table.groups:
         if group.title:
-            lines.append(f'<tbody><tr><th colspan="{width}">{escape(group.title)}</th></tr></tbody>')
+            lines.append(f'<tbody><tr><th align="left" colspan="{width}">{escape(group.title)}</th></tr></tbody>')
         for block in group.blocks:
             lines += ["<tbody>", *(_row(table, row) for row in block), "</tbody>"]
     lines.append("</table>")
@@ -41,7 +45,8 @@ def render(table: Table) -> str:
 
 def _row(table: Table, row: Row) -> str:
     labels = [escape(getattr(row, name)) + (_raised(row.signs) if name == table.signed else "") for name in table.labels]
-    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in (*labels, *map(_figure, row.cells)))}</tr>"
+    cells = [*(f"<td>{label}</td>" for label in labels), *(f'<td align="right">{_figure(cell)}</td>' for cell in row.cells)]
+    return f"<tr>{''.join(cells)}</tr>"
 
 
 def _figure(cell: Cell) -> str:

@@ -6,8 +6,8 @@ from dataclasses import replace
 from nclbench.errors import UsageError, nearest
 from nclbench.files import printable
 from nclbench.report.cells import STANDINGS, Cell, Group, Note, Row, Table
-from nclbench.report.standing import standings
-from nclbench.report.table import Beside, columns, legend, ranked, row_of, signed
+from nclbench.report.standing import standings, terms
+from nclbench.report.table import Beside, columns, legend, ranked, row_of, signed, tie_rule
 from nclbench.results import Results, Run
 
 LABELS = {
@@ -15,6 +15,7 @@ LABELS = {
     "fitted_on": "fitted_on", "direction": "direction", "protocol": "protocol",
 }  # fmt: skip
 _ORDER = ("t2v", "v2t", "v2t-videos")
+_Terms = Mapping[int, tuple[tuple[str, ...], str]]
 
 
 def pivot(
@@ -41,9 +42,10 @@ def pivot(
             key = (run.dataset, run.split, *(printable(getattr(row, name)) for name in labels))
             grouped.setdefault(key, []).append(run)
     numbers: dict[str, int] = {}
+    under = terms(runs)
     blocks: dict[tuple[str, str], dict[str, list[Row]]] = {}
     for key, members in grouped.items():
-        row = _row(members, wanted, rows or (), decimals, beside)
+        row = _row(members, wanted, rows or (), decimals, beside, under)
         blocks.setdefault((key[0], key[1]), {}).setdefault(row.standing, []).append(row)
     several = len(blocks) > 1 and not {"dataset", "split"} & set(labels)
     groups = tuple(
@@ -54,9 +56,8 @@ def pivot(
     shown = {sign for row in every for sign in (*row.signs, *(sign for cell in row.cells for sign in cell.signs))}
     identity = {name: list(dict.fromkeys(getattr(row, name) for row in every)) for name in ("dataset", "split", "model")}
     said = [f"{name} {found[0]}" for name, found in identity.items() if len(found) == 1 and found[0] and name not in labels]
-    ties = dict.fromkeys(str(run.options.get("ties", "expected")) for run in runs)
     return Table(
-        caption=printable(", ".join([*said, *(f"ties {rule}" for rule in ties if rule != "expected")])),
+        caption=printable(", ".join([*said, *tie_rule(runs)])),
         labels=labels,
         metrics=tuple(printable(metric) for _, metric in wanted),
         groups=groups,
@@ -98,7 +99,12 @@ def _labels(runs: Sequence[Run], rows: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _row(
-    members: Sequence[Run], wanted: Sequence[tuple[str, str]], rows: Sequence[str], decimals: int, beside: Beside | None
+    members: Sequence[Run],
+    wanted: Sequence[tuple[str, str]],
+    rows: Sequence[str],
+    decimals: int,
+    beside: Beside | None,
+    under: _Terms,
 ) -> Row:
     """Several directions as one row; where they stand differently, the cells say how."""
     by_selector: dict[str, Run] = {}
@@ -108,14 +114,17 @@ def _row(
             one, two = row_of(run, ()), row_of(other, ())
             differs = [name for name, own in LABELS.items() if getattr(one, own) != getattr(two, own)]
             hint = f"add {differs[0]} to --rows" if differs else "they are the same run twice"
+            if not differs and run.terms != other.terms:
+                one_has, two_has = (set(each.terms) - set(than.terms) for each, than in ((other, run), (run, other)))
+                hint = f"one is of {', '.join(sorted(one_has))}, one of {', '.join(sorted(two_has))}: make a table of each"
             labels = ", ".join(rows) or "operator"
             raise UsageError(f"two runs of {run.selector} would stand in one row ({labels}); {hint}")
     each = {
-        selector: row_of(run, [metric for other, metric in wanted if other == selector], decimals, beside)
+        selector: row_of(run, [metric for other, metric in wanted if other == selector], decimals, beside, under[id(run)][1])
         for selector, run in by_selector.items()
     }
     alike = len({standings(run) for run in members}) == 1
-    cells = tuple(_cell(each, by_selector, selector, metric, wanted, alike) for selector, metric in wanted)
+    cells = tuple(_cell(each, by_selector, selector, metric, wanted, alike, under) for selector, metric in wanted)
     first = next(iter(each.values()))
     weightiest = max((row.standing for row in each.values()), key=list(STANDINGS).index)
     remarks = {selector: row.remark for selector, row in each.items() if row.remark}
@@ -136,23 +145,24 @@ def _cell(
     metric: str,
     wanted: Sequence[tuple[str, str]],
     alike: bool,
+    under: _Terms,
 ) -> Cell:
     if selector not in each:
         return Cell("–")
     own = [name for other, name in wanted if other == selector]
     cell = each[selector].cells[own.index(metric)]
     signs = () if alike else tuple(STANDINGS[name][0] for name in standings(runs[selector]) if STANDINGS[name][0])
-    return replace(cell, signs=signs, standing=each[selector].standing)
+    return replace(cell, signs=signs, standing=each[selector].standing, terms=under[id(runs[selector])][0])
 
 
 def _marked(found: Mapping[str, list[Row]], numbers: dict[str, int]) -> tuple[tuple[Row, ...], ...]:
-    """Blocks in the order of `STANDINGS`. Cells compete that stand alike, wherever their rows do."""
+    """Blocks in the order of `STANDINGS`. Cells compete that stand alike, under the same terms, wherever their rows do."""
     blocks = [found[standing] for standing in STANDINGS if standing in found]
     rows = [row for block in blocks for row in block]
     marked = [list(cells) for cells in zip(*(row.cells for row in rows), strict=True)]
     for cells in marked:
-        for standing in STANDINGS:
-            places = [at for at, cell in enumerate(cells) if cell.standing == standing]
+        for alike in {(cell.standing, cell.terms) for cell in cells if cell.standing}:
+            places = [at for at, cell in enumerate(cells) if (cell.standing, cell.terms) == alike]
             for at, cell in zip(places, ranked([cells[at] for at in places]), strict=True):
                 cells[at] = cell
     done = iter([replace(row, cells=tuple(cells[at] for cells in marked)) for at, row in enumerate(rows)])

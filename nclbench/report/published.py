@@ -5,11 +5,12 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from nclbench.files import printable
-from nclbench.report.cells import Cell, Group, Note, Row, Table
+from nclbench.report.cells import STANDINGS, Cell, Group, Note, Row, Table
 from nclbench.report.table import shown
 from nclbench.reported import NORMS, UNITS, Placed
 
 SIGN = "¶"
+_TRANSDUCTIVE = Note(*STANDINGS["transductive"])
 _DIFFERS = "published under another protocol than the rows above, or one that is not stated"
 _REPORTED = "Published rows are figures as their source reports them; they are not computed here and not ranked."
 _NONE = "No published row has any of these figures."
@@ -35,6 +36,8 @@ def with_published(table: Table, placed: Sequence[Placed], decimals: int = 1) ->
     if not added:
         return replace(table, notes=(*table.notes, Note("", _NONE)))
     marked = [Note(SIGN, _DIFFERS)] * any(SIGN in row.signs for row in added)
+    if any(_TRANSDUCTIVE.sign in row.signs for row in added) and _TRANSDUCTIVE not in table.notes:
+        marked = [_TRANSDUCTIVE, *marked]
     more = [Note(str(number), text) for text, number in seen.items() if number not in numbers]
     told = tuple(name for name in ("backbone", "cited") if any(getattr(row, name) for row in added))
     labels = table.labels if "model" in table.labels else _led(table.labels)
@@ -88,7 +91,7 @@ def _row(each: Mapping[str, Placed], columns: Sequence[tuple[str, str]], decimal
         protocol=row.v2t_protocol if row.direction == "v2t" else "queries", spec=row.test_norm,
         fitted_on=NORMS[row.test_norm], standing="published", transductive=NORMS[row.test_norm] == "test-queries",
         unavailable="", remark="; ".join(filter(None, [*reasons, row.note])), signature="", backbone=row.backbone,
-        cited=row.key, signs=(SIGN,) * bool(reasons),
+        cited=row.key, signs=(*(_TRANSDUCTIVE.sign,) * (NORMS[row.test_norm] == "test-queries"), *(SIGN,) * bool(reasons)),
         cells=tuple(_cell(each[selector] if selector else first, metric, decimals) if selector in each or not selector
                     else Cell("–") for selector, metric in columns),
     )  # fmt: skip

@@ -7,7 +7,7 @@ from dataclasses import replace
 from nclbench.errors import UsageError, nearest
 from nclbench.files import printable
 from nclbench.report.cells import STANDINGS, Cell, Extra, Group, Mark, Note, Row, Table
-from nclbench.report.standing import standing, standings_of
+from nclbench.report.standing import standing, standings_of, terms
 from nclbench.results import Results, Run, Value
 
 __all__ = ["DEFAULT_METRICS", "Table", "build"]
@@ -22,6 +22,10 @@ _IDENTITY = ("dataset", "split", "model", "scorer")
 
 
 Beside = Callable[[Run, str], tuple[Extra, ...]]
+# dataset, split, terms and standing: only rows that share all four compete
+_Block = tuple[str, str, tuple[str, ...], str]
+# figures are sums of many terms: closer than this they are equal
+_DIGITS = 9
 
 
 def build(
@@ -39,11 +43,12 @@ def build(
     """
     runs = [run for part in ((results,) if isinstance(results, Results) else results) for run in part.runs]
     names = columns(runs, metrics)
-    grouped: dict[tuple[str, str], dict[tuple[str, str, str], list[Row]]] = {}
+    under = terms(runs)
+    grouped: dict[tuple[str, str], dict[_Block, list[Row]]] = {}
     for run in runs:
-        row = row_of(run, names, decimals, beside)
+        row = row_of(run, names, decimals, beside, under[id(run)][1])
         blocks = grouped.setdefault((run.selector, run.protocol), {})
-        blocks.setdefault((run.dataset, run.split, row.standing), []).append(row)
+        blocks.setdefault((run.dataset, run.split, under[id(run)][0], row.standing), []).append(row)
     numbers: dict[str, int] = {}
     groups = tuple(
         Group(
@@ -57,9 +62,8 @@ def build(
     identity = {name: list(dict.fromkeys(getattr(row, name) for row in rows)) for name in _IDENTITY}
     stands = {name for row in rows for name in standings_of(row.standing, row.transductive)}
     said = [f"{name} {found[0]}" for name, found in identity.items() if len(found) == 1 and found[0]]
-    said += [f"ties {rule}" for rule in dict.fromkeys(str(run.options.get("ties", "expected")) for run in runs)]
     return Table(
-        caption=printable(", ".join(text for text in said if text != "ties expected")),
+        caption=printable(", ".join([*said, *tie_rule(runs)])),
         labels=(*(name for name, found in identity.items() if len(found) > 1 and _tells(name, rows)), "spec", "fitted_on"),
         metrics=tuple(printable(name) for name in names),
         groups=groups,
@@ -71,6 +75,12 @@ def build(
         legend=legend(rows),
         signatures=tuple(dict.fromkeys(row.signature for row in rows)),
     )
+
+
+def tie_rule(runs: Sequence[Run]) -> list[str]:
+    """The one that all runs share, if it is not the usual one; of several each row says its own."""
+    rules = {str(run.options.get("ties", "expected")) for run in runs}
+    return [f"ties {rule}" for rule in rules if len(rules) == 1 and rule != "expected"]
 
 
 def _tells(name: str, rows: Sequence[Row]) -> bool:
@@ -100,8 +110,8 @@ def _known(name: str, known: Sequence[str]) -> str:
     return found
 
 
-def row_of(run: Run, metrics: Sequence[str], decimals: int = 1, beside: Beside | None = None) -> Row:
-    """One run as a row, without marks and signs."""
+def row_of(run: Run, metrics: Sequence[str], decimals: int = 1, beside: Beside | None = None, apart: str = "") -> Row:
+    """One run as a row, without marks and signs. apart: in what it was ranked otherwise than others."""
     operator = run.operator
     figures = run.figures
     nothing = "–" if operator.unavailable is None else "n/a"
@@ -117,7 +127,7 @@ def row_of(run: Run, metrics: Sequence[str], decimals: int = 1, beside: Beside |
         standing=standing(run),
         transductive=operator.transductive,
         unavailable=printable(operator.unavailable or ""),
-        remark=printable("; ".join(_remarks(run, metrics, decimals))),
+        remark=printable("; ".join(filter(None, [apart, *_remarks(run, metrics, decimals)]))),
         signature=printable(run.signature),
         cells=tuple(
             _cell(figures.get(name), nothing, decimals, () if beside is None else beside(run, name)) for name in metrics
@@ -178,9 +188,9 @@ def _place(selector: str) -> int:
     return _ORDER.index(selector) if selector in _ORDER else len(_ORDER)
 
 
-def _ordered(blocks: dict[tuple[str, str, str], list[Row]]) -> list[list[Row]]:
-    """Blocks of one dataset together, in the order of the runs; within it in the order of `STANDINGS`."""
-    datasets = list(dict.fromkeys(key[:2] for key in blocks))
+def _ordered(blocks: dict[_Block, list[Row]]) -> list[list[Row]]:
+    """Blocks of one dataset and terms together, in the order of the runs; within it in the order of `STANDINGS`."""
+    datasets = list(dict.fromkeys(key[:3] for key in blocks))
     return [blocks[*name, standing] for name in datasets for standing in STANDINGS if (*name, standing) in blocks]
 
 
@@ -195,14 +205,14 @@ def _marked(rows: list[Row]) -> list[Row]:
 
 def ranked(cells: Sequence[Cell]) -> list[Cell]:
     """Cells that compete, with the marks that they get."""
-    values = {cell.value for cell in cells if cell.value is not None}
+    values = {round(cell.value, _DIGITS) for cell in cells if cell.value is not None}
     units = {cell.unit for cell in cells if cell.value is not None}
     if sum(cell.value is not None for cell in cells) < 2 or "fraction" in units:
         return list(cells)
     lower_is_better = "rank" in units
     best, second = [*sorted(values, reverse=not lower_is_better), None][:2]
     marks: dict[float | None, Mark] = {best: "best", second: "second", None: ""}
-    return [replace(cell, mark=marks.get(cell.value, "")) for cell in cells]
+    return [cell if cell.value is None else replace(cell, mark=marks.get(round(cell.value, _DIGITS), "")) for cell in cells]
 
 
 def signed(rows: list[Row], numbers: dict[str, int]) -> tuple[Row, ...]:

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nclbench.archives import check_torch_zip
 from nclbench.errors import InputError
 from nclbench.files import printable, regular
 from nclbench.plan import SCORES, SUMS, Plan
@@ -38,8 +40,13 @@ class Head:
 def read(path: str, side: str, features: int, plan: Plan) -> Head:
     """The head of a side, `text` or `video`, from a state dict. MissingError, or InputError with what is wrong."""
     where = printable(path)
+    return made(_tensors(Path(path), where), where, side, features, plan)
+
+
+def made(tensors: Mapping[str, Tensor], where: str, side: str, features: int, plan: Plan) -> Head:
+    """The head of a side from tensors by name. InputError with what is wrong."""
     found: dict[int, dict[str, Tensor]] = {}
-    for key, value in _tensors(Path(path), where).items():
+    for key, value in tensors.items():
         match = re.search(rf"(?:^|\.){side}_weight_fc(?:\.(\d))?\.(weight|bias)\Z", key)
         if match:
             found.setdefault(int(match[1] or 0), {})[match[2]] = value
@@ -67,6 +74,8 @@ def _tensors(path: Path, where: str) -> Mapping[str, Tensor]:
     if regular(path).stat().st_size > _LARGEST:
         raise InputError(f"{where}: larger than {_LARGEST >> 30} GiB; save the head alone")
     try:
+        if zipfile.is_zipfile(path):
+            check_torch_zip(path, where, "save the head's state dict as safetensors")
         if path.suffix.lower() == ".safetensors":
             from safetensors.torch import load_file
 
@@ -75,6 +84,8 @@ def _tensors(path: Path, where: str) -> Mapping[str, Tensor]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
     except Exception:
         # torch's own message tells how to switch its protection off
         raise InputError(f"{where}: damaged, or holds more than tensors; save the head's state dict as safetensors") from None

@@ -22,7 +22,8 @@ LARGEST = 256 * 2**20
 
 def beside(path: Path) -> list[Path]:
     """The files that `write_json` writes."""
-    return [path, path.with_name(f"{path.stem}.queries.parquet"), path.with_name(f"{path.stem}.items.parquet")]
+    # with_name refuses a path without a name, as . or /
+    return [path, *(path.parent / f"{path.stem}.{table}.parquet" for table in ("queries", "items"))]
 
 
 def write_folder(

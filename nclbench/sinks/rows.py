@@ -15,8 +15,8 @@ from nclbench.sinks.columns import KEYS
 
 def beside(path: Path) -> tuple[Path, Path]:
     """The files of rows of queries and of items: `x.queries.parquet` of `x.json`, or those of the same folder."""
-    named = path.with_name(f"{path.stem}.queries.parquet"), path.with_name(f"{path.stem}.items.parquet")
-    folder = path.with_name("queries.parquet"), path.with_name("items.parquet")
+    named = path.parent / f"{path.stem}.queries.parquet", path.parent / f"{path.stem}.items.parquet"
+    folder = path.parent / "queries.parquet", path.parent / "items.parquet"
     return folder if path.name == "results.json" and not named[0].exists() else named
 
 

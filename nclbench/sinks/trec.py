@@ -23,7 +23,7 @@ def export(results: Results, folder: Path) -> tuple[list[Path], list[str]]:
     is that of the file, and a figure lies between our bounds over tie orders. Blanks in ids become `%20` and so on.
     """
     texts: dict[str, str] = {}
-    notes = []
+    notes: list[str] = []
     for run in results.runs:
         if run.operator.unavailable or run.protocol == "videos":
             continue
@@ -35,11 +35,15 @@ def export(results: Results, folder: Path) -> tuple[list[Path], list[str]]:
         texts[name] = "".join(_run_lines(results.queries, at, f"nclbench-{spec}"))
         if "wants" in results.queries:
             texts.setdefault(f"{model}.{run.direction}.qrels", "".join(_qrels_lines(results.queries, at)))
+        held = max((len(results.queries["top"][row]) for row in at), default=0)
+        size = next((int(term.split()[0]) for term in run.terms if term.endswith(" items")), held)
+        if held < size:
+            notes.append(f"{run.direction}: runs hold the first {held} of {size} items; for MRR and mAP tools see no more")
         if run.ties.get("queries"):
             notes.append(f"{name}: {run.ties['queries']} queries have ties, which it orders as the file does")
     for name, text in texts.items():
         files.write_text(folder / name, text)
-    return [folder / name for name in texts], notes
+    return [folder / name for name in texts], list(dict.fromkeys(notes))
 
 
 def shortened(queries: Columns, count: int) -> Columns:

@@ -12,9 +12,10 @@ from typing import IO, Any
 
 import numpy as np
 
+from nclbench.archives import FREE_BYTES, RATIO
 from nclbench.errors import InputError
 from nclbench.files import printable
-from nclbench.sources.raw import FREE_BYTES, RATIO, STRING, Array, Entry, Raw
+from nclbench.sources.raw import STRING, Array, Entry, Raw
 
 SUFFIXES = (".h5", ".hdf5", ".he5", ".hdf")
 CHILD = Path(__file__).with_name("hdf5_child.py")

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from numpy.lib import format as npy_format
 
-from nclbench.errors import InputError
+from nclbench.archives import checked_members
 from nclbench.files import printable
 from nclbench.sources.npy import check_size, header
-from nclbench.sources.raw import Array, Entry, Raw, Scalar, implausible, name_of, plain, scalar
+from nclbench.sources.raw import Array, Entry, Raw, Scalar, name_of, plain, scalar
 
 SUFFIXES = (".npz",)
 
@@ -34,24 +34,6 @@ def open_file(path: Path) -> Raw:
                     continue
             entries[key] = Entry(shape, name_of(dtype))
     return Raw(str(path), entries, attributes, lambda keys: _read(path, keys), (path,))
-
-
-def checked_members(archive: zipfile.ZipFile, where: str) -> list[zipfile.ZipInfo]:
-    """The members of a zip; the same name twice, encryption and bombs are InputErrors."""
-    members = archive.infolist()
-    seen: set[str] = set()
-    for member in members:
-        name = f"{where}:{printable(member.filename.removesuffix('.npy'))}"
-        if member.filename in seen:
-            raise InputError(f"{name}: is in the file twice, so it is not clear which one counts; write the file again")
-        seen.add(member.filename)
-        if member.flag_bits & 1:
-            raise InputError(f"{name}: is encrypted; save it without a password")
-        if implausible(member.file_size, member.compress_size):
-            raise InputError(
-                f"{name}: {member.compress_size} bytes that unpack to {member.file_size}; not a plausible file"
-            )
-    return members
 
 
 def _read(path: Path, keys: list[str]) -> dict[str, Array]:

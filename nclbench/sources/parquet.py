@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from nclbench.archives import implausible
 from nclbench.errors import InputError
 from nclbench.files import printable
-from nclbench.sources.raw import STRING, Array, Entry, Raw, Scalar, implausible, texts
+from nclbench.sources.raw import STRING, Array, Entry, Raw, Scalar, texts
 
 SUFFIXES = (".parquet", ".pq")
 

@@ -80,6 +80,9 @@ def _differs(row: Reported, benchmark: Benchmark, runs: Sequence[Run]) -> Iterat
         yield f"split {split.label}, not {' and '.join(map(printable, splits))}"
     elif split.counts and sizes - {expected := split.counts[row.direction == "v2t"]}:
         yield f"{expected:,} queries in {row.direction} ({split.label}), not {' and '.join(f'{n:,}' for n in sorted(sizes))}"
+    galleries = {term.removesuffix(" items") for run in runs for term in run.terms if term.endswith(" items")}
+    if row.direction == "t2v" and split and split.counts and split.name in splits and galleries - {str(split.counts[1])}:
+        yield f"gallery of {split.counts[1]:,} items ({split.label}), not {' and '.join(sorted(map(printable, galleries)))}"
     if row.direction == "v2t" and benchmark.protocol == "every caption a query":
         protocols = list(dict.fromkeys(run.protocol for run in runs))
         if row.v2t_protocol == "unknown":

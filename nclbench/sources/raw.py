@@ -15,9 +15,6 @@ Array = npt.NDArray[Any]
 Scalar = str | int | float | bool
 
 STRING = "string"
-# What a compressed file may unfold to: anything up to the first figure, beyond it so many times what is stored.
-FREE_BYTES = 64 << 20
-RATIO = 200
 
 
 @dataclass(frozen=True)
@@ -50,11 +47,6 @@ class Raw:
     def where(self, key: str) -> str:
         """`file.h5:text_embeddings`, as messages name an array."""
         return f"{self.origin}:{printable(key)}" if key else self.origin
-
-
-def implausible(declared: int, stored: int) -> bool:
-    """Whether a file declares far more bytes than it stores: a bomb, or never written."""
-    return declared > max(FREE_BYTES, RATIO * stored)
 
 
 def texts(values: Iterable[Any], where: str) -> Array:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from nclbench.archives import unique
 from nclbench.errors import InputError
 from nclbench.files import printable
 from nclbench.sources.raw import STRING, Array, Entry, Raw, Scalar, texts
@@ -29,7 +30,7 @@ def open_file(path: Path) -> Raw:
         pass
     with path.open("rb") as stream:
         (length,) = struct.unpack("<Q", stream.read(8))
-        tensors = json.loads(stream.read(length), object_pairs_hook=lambda pairs: _unique(pairs, printable(path)))
+        tensors = json.loads(stream.read(length), object_pairs_hook=unique(printable(path)))
     start = 8 + length
     metadata = tensors.pop("__metadata__", {})
     entries = {key: Entry(tuple(tensor["shape"]), _name(tensor["dtype"])) for key, tensor in tensors.items()}
@@ -50,15 +51,6 @@ def open_file(path: Path) -> Raw:
         return {key: lists[key] if key in lists else _tensor(path, start, tensors[key], key) for key in keys}
 
     return Raw(str(path), entries, attributes, fetch, files)
-
-
-def _unique(pairs: list[tuple[str, Any]], where: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise InputError(f"{where}:{printable(key)}: is in the file twice; write the file again")
-        found[key] = value
-    return found
 
 
 def _name(dtype: str) -> str:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from nclbench.archives import FREE_BYTES
 from nclbench.errors import InputError
-from nclbench.sources.raw import FREE_BYTES, Array
+from nclbench.sources.raw import Array
 from nclbench.sources.source import Loaded
 from nclbench.tokens import Tokens, check
 

@@ -1,13 +1,12 @@
 """`.pt` and `.pth` files that hold tensors and nothing else. There is no way to allow more."""
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nclbench.archives import check_plain, check_torch_zip
 from nclbench.errors import InputError
 from nclbench.files import printable
-from nclbench.sources.npz import checked_members
 from nclbench.sources.raw import Array, Entry, Raw, Scalar
 
 if TYPE_CHECKING:
@@ -42,17 +41,10 @@ def _check_archive(path: Path, where: str) -> None:
         start = stream.read(4)
     if start != b"PK\x03\x04":
         raise InputError(f"{where}: not a torch zip file (the old format is a pickle, which could run code); {ADVICE}")
-    with zipfile.ZipFile(path) as archive:
-        members = checked_members(archive, where)
-        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-            raise InputError(f"{where}: compressed, which torch never does; {ADVICE}")
-        if any(member.filename.endswith("/constants.pkl") or "/code/" in member.filename for member in members):
-            raise InputError(f"{where}: a TorchScript program, not tensors; {ADVICE}")
+    check_torch_zip(path, where, ADVICE)
 
 
 def _tensors(value: Any, key: str, where: str, depth: int) -> list[tuple[str, "torch.Tensor"]]:
-    import torch
-
     name = f"{where}:{printable(key)}" if key else where
     if isinstance(value, Mapping) and depth < 2 and value:
         found: list[tuple[str, torch.Tensor]] = []
@@ -61,13 +53,7 @@ def _tensors(value: Any, key: str, where: str, depth: int) -> list[tuple[str, "t
                 raise InputError(f"{name}: the key {inner!r} is not a text; {ADVICE}")
             found += _tensors(part, f"{key}/{inner}" if key else inner, where, depth + 1)
         return found
-    if not isinstance(value, torch.Tensor):
-        raise InputError(f"{name}: a {type(value).__name__}, not a tensor; {ADVICE}")
-    if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu" or value.is_complex():
-        raise InputError(f"{name}: not a plain tensor of numbers; {ADVICE}")
-    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
-        raise InputError(f"{name}: declares {value.numel()} values but stores fewer (an expanded tensor); {ADVICE}")
-    return [(key, value)]
+    return [(key, check_plain(value, name, ADVICE))]
 
 
 def _array(tensor: "torch.Tensor") -> Array:

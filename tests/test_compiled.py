@@ -1,0 +1,115 @@
+"""Loops compiled by numba count and choose what torch does, and nothing is decided otherwise with them."""
+
+import subprocess
+import sys
+from typing import Any
+
+import factories
+import numpy as np
+import pytest
+import torch
+from factories import Matrix
+
+from nclbench import compiled
+from nclbench.plan import SUMS, Plan
+from nclbench.scorers.dot import Cosine, tree_sum
+
+CASES = {
+    "repeated": factories.repeated,
+    "ties": factories.ties,
+    "ties of scores": lambda: factories.as_scores(factories.ties(), np.float32),
+    "captions": factories.captions,
+    "banks": factories.with_banks,
+    "words and frames": factories.with_tokens,
+    "graded": factories.graded,
+}
+
+
+def draw(n: int, m: int, dtype: Any, seed: int = 0) -> Matrix:
+    """Scores with many ties and some infinite ones."""
+    scores = np.random.default_rng(seed).normal(size=(n, m)).round(1)
+    scores[0, :3], scores[-1, -1] = -np.inf, np.inf
+    return scores.astype(dtype)
+
+
+def tiles(scores: Matrix) -> list[Matrix]:
+    """The same scores in rows, in columns, as part of something wider, and with gaps."""
+    wide = np.zeros((scores.shape[0] + 2, 2 * scores.shape[1] + 3), dtype=scores.dtype)
+    wide[1:-1, 2 : 2 + scores.shape[1]] = scores
+    gaps = np.repeat(np.repeat(scores, 2, axis=0), 3, axis=1)[::2, ::3]
+    part = slice(1, -1), slice(2, 2 + scores.shape[1])
+    return [scores, np.asfortranarray(scores), wide[part], wide.T.copy().T[part], gaps]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (70, 1), (40, 333), (7, 128)], ids=str)
+def test_count_is_what_comparisons_count(shape: tuple[int, int], dtype: Any) -> None:
+    scores = draw(*shape, dtype)
+    rng = np.random.default_rng(1)
+    for rows in (np.arange(shape[0]), np.arange(shape[0] // 2, shape[0]), np.sort(rng.integers(0, shape[0], 3 * shape[0]))):
+        item = rng.integers(-5, shape[1] + 5, size=len(rows))  # own columns, and some of other tiles
+        over = rng.normal(size=len(rows)).round(1).astype(dtype)
+        under = (over - dtype(0.2)).astype(dtype)
+        others = (np.arange(shape[1]) != item[:, None])
+        sure = ((scores[rows] > over[:, None]) & others).sum(1)
+        likely = ((scores[rows] >= under[:, None]) & others).sum(1)
+        for tile in tiles(scores):
+            found = np.full(len(rows), 5)
+            near = compiled.count(tile, (100, 1000), rows + 100, item + 1000, over, under, found)
+            np.testing.assert_array_equal(found - 5, sure)
+            np.testing.assert_array_equal(near, np.flatnonzero(likely > sure))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 1), (5, 300), (70, 9), (40, 333)], ids=str)
+def test_lead_keeps_the_largest(shape: tuple[int, int], dtype: Any) -> None:
+    scores = draw(*shape, dtype)
+    for k in (1, 4, 16):
+        wanted = -np.sort(-np.pad(scores.astype(float), ((0, 0), (0, k)), constant_values=-np.inf), axis=1)[:, :k]
+        for tile in tiles(scores):
+            best, where = np.full((shape[0], k), -np.inf), np.full((shape[0], k), -1)
+            for start in range(0, shape[1], 100):
+                compiled.lead(tile[:, start : start + 100], start + 7, best, where)
+            np.testing.assert_array_equal(best, wanted)
+            rows, places = np.nonzero(where >= 0)
+            columns = where[rows, places] - 7
+            np.testing.assert_array_equal(scores[rows, columns], best[rows, places])
+            assert len(set(zip(rows.tolist(), columns.tolist(), strict=True))) == len(rows)
+            assert (where >= 0).sum() == np.minimum((scores > -np.inf).sum(1), k).sum()
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 64, 100, 513])
+def test_products_have_the_bits_of_the_definition(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    left, right = (torch.from_numpy(rng.normal(size=(40, width)).astype(np.float32)) for _ in range(2))
+    left[3], right[3] = left[3] * 1e-30, right[3] * 1e-15
+    wanted = tree_sum(left.to(SUMS) * right)
+    assert torch.equal(torch.from_numpy(compiled.products(left.numpy(), right.numpy())), wanted)
+    monkeypatch.setattr(compiled, "loaded", lambda: True)
+    assert torch.equal(Cosine().pairs(left, right), wanted)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_operator_has_the_same_integers(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = CASES[case]()
+    plain = factories.integers(problem, factories.specs(), Plan())
+    used = []
+    monkeypatch.setattr(compiled, "loaded", lambda: True)
+    loops = compiled._loops()
+    monkeypatch.setattr(compiled, "_loops", lambda: (used.append(1), loops)[1])
+    for tile in ((1024, 1024), (7, 5)):
+        assert factories.differences(plain, factories.integers(problem, factories.specs(), Plan(tile=tile))) == []
+    assert used
+
+
+def test_what_is_small_loads_no_compiler_and_what_is_large_does() -> None:
+    code = (
+        "import sys; from nclbench import compiled\n"
+        "print(compiled.worthwhile(10**6), 'numba' in sys.modules, compiled.worthwhile(10**9))\n"
+        "import numba; print(compiled.worthwhile(1))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False", "True", "True"]
+    missing = "import sys; sys.modules['numba'] = None; from nclbench import compiled; print(compiled.worthwhile(10**12))"
+    done = subprocess.run([sys.executable, "-c", missing], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
