@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,15 @@ from nclbench.models.encoder import Features, Settings
 
 COUNT, RATE = 10, 4
 CAPTIONS = ["a dog runs {}", "the man eats a red cat and runs {}"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other on tensors this small take longer than the work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def silent(stage: str, done: float, total: float) -> None:
@@ -443,7 +452,8 @@ def test_a_run_that_is_ended_from_outside(number: signal.Signals, calls: int, pl
     arguments = ["embed", "--checkpoint", str(place / "clip"), "--captions", str(place / "captions.csv"), "--videos"]
     arguments += [str(place / "videos"), "--max-frames", "4", "--batch", "3", "-o", "out.h5", "--device", "cpu"]
     command = [sys.executable, "-c", SLOW, *arguments]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=env)
     assert process.stderr is not None
     for _ in range(calls):
         process.stderr.readline()
@@ -456,8 +466,45 @@ def test_a_run_that_is_ended_from_outside(number: signal.Signals, calls: int, pl
     if number == signal.SIGINT:
         last = said.splitlines()[-1]
         assert last == "interrupted; finished batches are kept in out.h5.parts, and the same command goes on there"
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=True)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=True, env=env)
     again = [line for line in done.stderr.splitlines() if line in ("texts", "videos")]
     assert len(again) <= 11 - (7 if calls > 7 else 0) - max(calls - 8, 0)
     assert "20 queries x 10 items" in done.stderr
     same(tmp_path / "out.h5", whole)
+
+
+def clip4clip(folder: Path) -> Path:
+    """A checkpoint as CLIP4Clip saves it, around open_clip's own model."""
+    library = libraries.open_clip()
+    torch.manual_seed(3)
+    picture = {"layers": 2, "width": 64, "patch_size": 16, "image_size": 32}
+    text = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 2}
+    model = library.CLIP(embed_dim=64, vision_cfg=picture, text_cfg=text, quick_gelu=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save({f"clip.{name}": tensor for name, tensor in model.state_dict().items()}, folder / "pytorch_model.bin.4")
+    return folder / "pytorch_model.bin.4"
+
+
+def test_a_file_of_clip4clip_goes_the_same_way(place: Path, tmp_path: Path) -> None:
+    """Frames and words as the library gives them, from real videos, and a whole evaluation on what is written."""
+    path = clip4clip(tmp_path)
+    embed(replace(asked(place), checkpoint=path), tmp_path / "out.h5", silent)
+    library = libraries.open_clip()
+    torch.manual_seed(3)
+    picture = {"layers": 2, "width": 64, "patch_size": 16, "image_size": 32}
+    text = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 2}
+    model = library.CLIP(embed_dim=64, vision_cfg=picture, text_cfg=text, quick_gelu=True).eval()
+    see = library.transform.image_transform(32, is_train=False)
+    found = arrays(tmp_path / "out.h5")
+    texts = [line.decode() for line in found["test/text/captions"]]
+    with torch.no_grad():
+        np.testing.assert_allclose(found["test/text/embeddings"], model.encode_text(library.tokenize(texts)), atol=1e-5)
+        for number in range(COUNT):
+            frames = torch.stack([see(each) for each in decoded(place / "videos" / f"v{number}.mp4", 4)])
+            mask = found["test/video/tokens/mask"][number]
+            np.testing.assert_allclose(found["test/video/tokens/values"][number][mask], model.encode_image(frames), atol=1e-5)
+    problem = nclbench.load(tmp_path / "out.h5")
+    assert problem.logit_scale == pytest.approx(1 / 0.07, rel=1e-4)
+    assert len(nclbench.evaluate(problem, ["sinkhorn"]).runs) == 6
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert file.attrs["family"].lower().startswith("clip4clip")

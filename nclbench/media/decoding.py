@@ -110,6 +110,6 @@ def _library() -> Any:
     try:
         import av
     except ImportError:
-        raise MissingError("av (PyAV) is needed to decode videos and is not installed; pip install 'nclbench[embed]'") from None
+        raise MissingError('av (PyAV) is needed to decode videos and is not installed; pip install "nclbench[embed]"') from None
     av.logging.set_level(av.logging.PANIC)
     return av
