@@ -19,7 +19,7 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 MSVD = SHARED / "annotations" / "msvd"
 THEIRS = SHARED / "msvd_text_minilm" / "msvd_text_minilm_g1.h5"
 
-pytestmark = pytest.mark.skipif(not (MSVD.is_dir() and THEIRS.is_file()), reason="the shared annotations are not here")
+HERE = pytest.mark.skipif(not (MSVD.is_dir() and THEIRS.is_file()), reason="the shared annotations are not here")
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +28,7 @@ def minilm() -> Path:
     return Path(package.__file__).parent / "model"
 
 
+@HERE
 def test_it_is_sentence_transformers_to_the_last_digits(minilm: Path) -> None:
     libraries.transformers()
     from sentence_transformers import SentenceTransformer
@@ -40,6 +41,7 @@ def test_it_is_sentence_transformers_to_the_last_digits(minilm: Path) -> None:
     assert encoder.words == 256
 
 
+@HERE
 def test_queries_and_gallery_of_a_published_run_give_its_figures(minilm: Path, tmp_path: Path) -> None:
     """Which caption was drawn for the gallery is not said, and is found by its vector; the first 12 videos here."""
     captions = json.loads((MSVD / "captions_msvd.json").read_text())
@@ -72,6 +74,7 @@ def test_queries_and_gallery_of_a_published_run_give_its_figures(minilm: Path, t
     assert found.value == pytest.approx(100 * hits.mean(), abs=0.5)
 
 
+@HERE
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_the_example_runs_by_one_command(minilm: Path, tmp_path: Path) -> None:
     """On the first videos of the list, for time."""
@@ -89,3 +92,9 @@ def test_the_example_runs_by_one_command(minilm: Path, tmp_path: Path) -> None:
     assert absent.returncode != 0 and "give their folder: make ANNOTATIONS=DIR" in absent.stdout + absent.stderr
 
 
+
+
+def test_the_page_of_the_example_has_its_tables_figures() -> None:
+    folder = Path(__file__).parents[1] / "examples" / "captions"
+    rows = [line for line in (folder / "table.md").read_text().splitlines() if line.startswith("|")]
+    assert len(rows) == 5 and set(rows) <= set((folder / "README.md").read_text().splitlines())
