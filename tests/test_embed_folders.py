@@ -148,6 +148,9 @@ def test_damaged_and_foreign_folders_say_what_is_wrong(folder: Path, tmp_path: P
     (tmp_path / "empty").mkdir()
     assert "config.json" in refused(tmp_path / "empty")
     assert "'whisper'" in refused(altered(folder, tmp_path / "whisper", "config.json", model_type="whisper"))
+    assert "'siglip' is none that is read here (sentence-transformers, clip, bert" in refused(
+        altered(folder, tmp_path / "siglip", "config.json", model_type="siglip")
+    )
     cut = tmp_path / "cut"
     shutil.copytree(folder, cut)
     data = (cut / "model.safetensors").read_bytes()
@@ -165,7 +168,9 @@ def test_damaged_and_foreign_folders_say_what_is_wrong(folder: Path, tmp_path: P
     save_file({name: tensor for name, tensor in state.items() if "visual_projection" not in name}, lost / "model.safetensors")
     assert "1 weights of CLIPModel are missing (first visual_projection.weight)" in refused(lost)
     other = altered(folder, tmp_path / "other", "config.json", projection_dim=8)
-    assert "cannot be opened" in refused(other)
+    assert "not of the sizes that its config.json says" in refused(other)
+    deep = altered(folder, tmp_path / "deep", "config.json", text_config={"num_hidden_layers": 10**6})
+    assert "more than 1000 layers" in refused(deep)
     wordless = tmp_path / "wordless"
     shutil.copytree(folder, wordless)
     for name in ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"):

@@ -1,7 +1,8 @@
 """A folder as transformers saves it: configuration, weights and tokenizer, looked at before the library opens any of it."""
 
 import json
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from nclbench.models import libraries
 from nclbench.models.encoder import Encoder, Settings
 from nclbench.models.weights import read
 
-_LARGEST = 64 << 20
+_LARGEST, _DEEPEST = 64 << 20, 1000
 _CONFIGURATIONS = (
     "config.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json", "generation_config.json",
 )  # fmt: skip
@@ -70,22 +71,28 @@ def load(kind: type[Any], folder: Path, spared: Iterable[str] = (), **more: Any)
     where = printable(folder)
     state = _weights(folder)
     library = libraries.transformers()
+    if max(_depths(read_json(folder / "config.json")), default=0) > _DEEPEST:
+        raise InputError(f"{where}/config.json: more than {_DEEPEST} layers; no model has them")
     try:
         config = library.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        config.torch_dtype = None
-        model, said = kind.from_pretrained(
-            None if state is not None else folder,
-            config=config,
-            state_dict=state,
-            local_files_only=True,
-            use_safetensors=state is None,
-            output_loading_info=True,
-            **more,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model, said = kind.from_pretrained(
+                None if state is not None else folder,
+                config=config,
+                state_dict=state,
+                dtype="float32",
+                local_files_only=True,
+                use_safetensors=state is None,
+                output_loading_info=True,
+                **more,
+            )
     except (KeyboardInterrupt, MemoryError):
         raise
     except Exception as error:  # what a library raises on a damaged file is its own affair
-        raise InputError(f"{where}: {kind.__name__} cannot be opened ({brief(error)})") from None
+        sizes = "ignore_mismatched_sizes" in str(error)
+        why = "its weights are not of the sizes that its config.json says" if sizes else brief(error)
+        raise InputError(f"{where}: {kind.__name__} cannot be opened ({why})") from None
     missing = sorted(name for name in said["missing_keys"] if not name.startswith(tuple(spared)))
     if missing:
         raise InputError(
@@ -93,6 +100,14 @@ def load(kind: type[Any], folder: Path, spared: Iterable[str] = (), **more: Any)
             "these are not its weights"
         )
     return model.float().eval().requires_grad_(False)
+
+
+def _depths(config: Any) -> Iterator[int]:
+    """Every number of layers in a configuration."""
+    for key, value in config.items() if isinstance(config, dict) else ():
+        if isinstance(value, int) and "layers" in str(key):
+            yield value
+        yield from _depths(value)
 
 
 def _weights(folder: Path) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Folders of transformers with two towers: CLIP and SigLIP. Words, frames and their vectors as the library makes them."""
+"""Folders of transformers with a CLIPModel: words, frames and their vectors as the library makes them."""
 
 import math
 from collections.abc import Sequence
@@ -15,10 +15,7 @@ from nclbench.files import printable
 from nclbench.models import folders, libraries
 from nclbench.models.encoder import Features, Settings, Temperature
 
-KINDS = {
-    "clip": ("CLIPModel", "CLIPImageProcessor", True),
-    "siglip": ("SiglipModel", "SiglipImageProcessor", False),
-}
+KINDS = ("clip",)
 
 
 _VOCABULARIES = (
@@ -27,21 +24,20 @@ _VOCABULARIES = (
 
 
 class TwoTowers:
-    """An `Encoder`. pads: SigLIP was trained on texts padded to their full length, and wants them so."""
+    """An `Encoder`."""
 
+    family = "clip"
     sees = True
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         folders.check(folder)
         library = libraries.transformers()
-        self.family = str(folders.read_json(folder / "config.json")["model_type"])
-        model, processor, projected = KINDS[self.family]
-        self._model = folders.load(getattr(library, model), folder).to(settings.device)
-        self._device, self._pads = settings.device, not projected
+        self._model = folders.load(library.CLIPModel, folder).to(settings.device)
+        self._device = settings.device
         self._tokenizer = tokenizer(folder, int(self._model.config.text_config.vocab_size))
-        self._pictures = _processor(getattr(library, processor), folder)
+        self._pictures = _processor(library.CLIPImageProcessor, folder)
         config = self._model.config
-        self.width = int(config.projection_dim if projected else config.text_config.hidden_size)
+        self.width = int(config.projection_dim)
         longest = int(config.text_config.max_position_embeddings)
         self.words = words(folder, settings.words, longest)
         self.frames = settings.frames
@@ -49,7 +45,7 @@ class TwoTowers:
         self.temperature: Temperature | None = Temperature(scale, "logit_scale of the checkpoint, exp of its logarithm")
         self.facts: dict[str, Any] = {
             "library": f"transformers {library.__version__}",
-            "class": model,
+            "class": "CLIPModel",
             "words": self.words,
             "preprocessing": _said(self._pictures),
             "video": "mean of the frames' vectors of length 1",
@@ -57,16 +53,12 @@ class TwoTowers:
 
     def texts(self, captions: Sequence[str]) -> Features:
         """parts: the last hidden state of every word, through the projection of the whole text."""
-        pad = "max_length" if self._pads else True
-        found = self._tokenizer(list(captions), padding=pad, truncation=True, max_length=self.words, return_tensors="pt")
-        given = {name: found[name].to(self._device) for name in ("input_ids", "attention_mask") if name in found}
+        found = self._tokenizer(list(captions), padding=True, truncation=True, max_length=self.words, return_tensors="pt")
+        given = {name: found[name].to(self._device) for name in ("input_ids", "attention_mask")}
         with torch.inference_mode():
             out = self._model.text_model(**given)
-            head = self._model.text_model.head if self._pads else self._model.text_projection
-            whole, parts = out.pooler_output, head(out.last_hidden_state)
-            whole = whole if self._pads else head(whole)
-        mask = given.get("attention_mask", torch.ones_like(given["input_ids"])) > 0
-        return Features(_back(whole), _back(parts), mask.cpu())
+            whole, parts = (self._model.text_projection(each) for each in (out.pooler_output, out.last_hidden_state))
+        return Features(_back(whole), _back(parts), (given["attention_mask"] > 0).cpu())
 
     def prepared(self, picture: Image) -> Tensor:
         found: Tensor = self._pictures(images=picture.convert("RGB"), return_tensors="pt")["pixel_values"][0]
