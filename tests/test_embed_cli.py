@@ -52,6 +52,18 @@ def test_embed_and_then_eval(place: Path) -> None:
     assert done.returncode == 0 and "gallery: 4 videos from videos" in done.stdout and done.stderr == ""
 
 
+def test_what_is_set_for_embed_does_not_disturb_eval(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "nclbench.toml").write_text('batch = 4\n[embed]\nfps = 2\n[eval]\ncheckpoint = "clip"\n')
+    made = tmp_path / "a.h5"
+    shown = [str(place / each) if not each.startswith("--") else each for each in SHOWN]
+    done = run("embed", *shown, "-o", str(made), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with h5py.File(made) as file:
+        assert (file.attrs["fps"], json.loads(file.attrs["settings"])["batch"]) == (2, 4)
+    done = run("eval", "--emb", "a.h5", cwd=tmp_path, NCLBENCH_MAX_FRAMES="3")
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_commands_of_the_page(place: Path, tmp_path: Path) -> None:
     page = (Path(__file__).parents[1] / "docs" / "embed.md").read_text()
     (block,) = re.findall(r"```sh\n(.*?)```", page, re.S)

@@ -120,6 +120,15 @@ class Asked:
         """The options that differ from their defaults, as they are typed."""
         return [f"--{each.name.replace('_', '-')}" for each in fields(self) if getattr(self, each.name) != each.default]
 
+    def unless_typed(self, context: typer.Context) -> "Asked":
+        """Beside files of embeddings: nothing, where variables and config files alone ask for more. UsageError otherwise."""
+        for each in fields(self):
+            source = context.get_parameter_source(each.name)
+            if source is not None and source.name == "COMMANDLINE":
+                option = f"--{each.name.replace('_', '-')}"
+                raise UsageError(f"{option} makes the embeddings that are evaluated; give it, or --emb FILE and --fuse, not both")
+        return Asked()
+
     @property
     def places(self) -> list[str | None]:
         """All that is read."""

@@ -63,10 +63,10 @@ def evaluate(
     if no_reference and not normalize and not tuned:
         raise UsageError("nothing to evaluate: --no-reference leaves the raw row out; add --normalize SPEC")
     parts, folds, emb = options.weights(fuse), options.folds(bank), emb or []
-    if not emb and not parts and not asked.used:
+    if emb or parts or layout or mapping:
+        asked = asked.unless_typed(context)
+    if not (emb or parts or asked.used):
         raise UsageError("nothing to evaluate: give --emb FILE, or --fuse WEIGHT=FILE twice")
-    if asked.used and (emb or parts or layout or mapping):
-        raise UsageError(f"{asked.used[0]} makes the embeddings that are evaluated; give it, or --emb FILE and --fuse, not both")
     if len(parts) == 1:
         raise UsageError("a fusion needs at least two parts; give --fuse WEIGHT=FILE once more")
     if fuse_each and not parts:
