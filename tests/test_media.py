@@ -248,9 +248,10 @@ def test_what_cannot_be_decoded_says_why(tmp_path: Path) -> None:
     (tmp_path / "cut.avi").write_bytes(good.read_bytes()[:9000])
     seen, _ = pictures(Medium("x", (tmp_path / "cut.avi",)), "videos", Sampling(0, None), lambda picture: picture)
     assert 0 < len(seen) < 60
-    for name, data in (("a.jpg", b"no"), ("b.png", b"\x89PNG\r\n\x1a\n")):
+    program = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(ran) (w) file closefile\nshowpage\n%%EOF\n"
+    for name, data in (("a.jpg", b"no"), ("b.png", b"\x89PNG\r\n\x1a\n"), ("c.png", program)):
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(UndecodableError):
+        with pytest.raises(UndecodableError, match="cannot identify|truncated|broken"):
             pictures(Medium("x", (tmp_path / name,)), "images", Sampling(), lambda picture: picture)
     Image.new("1", (20000, 20000)).save(tmp_path / "bomb.png")
     with pytest.raises(UndecodableError):

@@ -17,6 +17,8 @@ from nclbench.media.listing import Medium
 _CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,h264,hevc,flv,asf,ogg,gif,rm,apng,ivf,nut,mpjpeg"
 )
+# what a file may be taken for, whatever its name: others are programs (EPS)
+_PICTURES = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 Seen = TypeVar("Seen")
 
 
@@ -65,7 +67,7 @@ def _picture(path: Path) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)
-            with Image.open(path) as opened:
+            with Image.open(path, formats=_PICTURES) as opened:
                 return opened.convert("RGB")
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UndecodableError(printable(error)[:160] or type(error).__name__) from None
