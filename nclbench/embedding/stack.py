@@ -11,7 +11,7 @@ from nclbench.embedding.parts import Array, Parts
 
 _PIECE = 256
 # shards that are kept: captions that many share stand in early ones
-_KEPT = 8
+_KEPT = 4
 
 
 class Stack:
