@@ -18,7 +18,7 @@ def blocks(language: str) -> list[str]:
 
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-TESTED_ELSEWHERE = ("extending.md", "deploy.md", "sweep.md")
+TESTED_ELSEWHERE = ("extending.md", "deploy.md", "sweep.md", "embed.md")
 NAMED = r"`(nclbench list [^`]+|nclbench datasets [^`]+)`"
 
 

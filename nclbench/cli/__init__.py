@@ -14,6 +14,7 @@ from nclbench.cli.compare import compare
 from nclbench.cli.convert import convert
 from nclbench.cli.datasets import app as datasets
 from nclbench.cli.demo import demo
+from nclbench.cli.embed import embed
 from nclbench.cli.eval import evaluate
 from nclbench.cli.failures import INTERRUPTED, debugging, explained
 from nclbench.cli.gate import gate
@@ -57,6 +58,7 @@ def _root(
 
 app.command("demo", context_settings=SETTINGS)(demo)
 app.command("eval", context_settings=SETTINGS)(evaluate)
+app.command("embed", context_settings=SETTINGS)(embed)
 app.command("hubness-report", context_settings=SETTINGS)(hubness_report)
 app.command("normalize", context_settings=SETTINGS)(normalize)
 app.command("sweep", context_settings=SETTINGS)(sweep)

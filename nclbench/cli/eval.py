@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from nclbench.cli import loading, options, output, processes, said, targets
+from nclbench.cli import checkpoints, loading, options, output, processes, said, targets
+from nclbench.cli.checkpoints import Asked, asks
 from nclbench.cli.progress import Progress
 from nclbench.errors import UsageError
 from nclbench.files import check_writable, printable
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from nclbench.results import Results
 
 
+@asks
 def evaluate(
     context: typer.Context,
     emb: options.Embs = None,
@@ -36,6 +38,7 @@ def evaluate(
     layout: options.Layout = None,
     mapping: options.Map = None,
     split: options.Split = None,
+    asked: Asked = Asked(),  # noqa: B008
     format: options.Format = None,
     json: options.Json = False,
     out: options.Output = None,
@@ -60,7 +63,9 @@ def evaluate(
     if no_reference and not normalize and not tuned:
         raise UsageError("nothing to evaluate: --no-reference leaves the raw row out; add --normalize SPEC")
     parts, folds, emb = options.weights(fuse), options.folds(bank), emb or []
-    if not emb and not parts:
+    if emb or parts or layout or mapping:
+        asked = asked.unless_typed(context)
+    if not (emb or parts or asked.used):
         raise UsageError("nothing to evaluate: give --emb FILE, or --fuse WEIGHT=FILE twice")
     if len(parts) == 1:
         raise UsageError("a fusion needs at least two parts; give --fuse WEIGHT=FILE once more")
@@ -70,7 +75,7 @@ def evaluate(
         output=out,
         out_dir=out_dir,
         saves=output.saves(out),
-        inputs=[*emb, *(path for _, path in parts), bank, captions, tuned],
+        inputs=[*emb, *(path for _, path in parts), bank, captions, tuned, *asked.places],
         mapping=mapping,
         config=config,
         specs=[*(normalize or []), *filter(None, [fuse_each])],
@@ -94,6 +99,9 @@ def evaluate(
     followed = processes.follower()
     with Progress(not (no_progress or quiet or followed)) as progress, processes.joined(device) as mine:
         plan = choose(mine, memory, threads, progress)
+        if asked.used:
+            made = checkpoints.embedded(asked, captions, split, plan.device, strict, progress, quiet)
+            emb, captions, split = [made], None, None
         problems = loading.read(
             [*emb, *(path for _, path in parts)],
             layout=layout,

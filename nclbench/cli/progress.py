@@ -12,10 +12,12 @@ _EVERY = 30.0
 
 
 class Progress:
-    """Called with (stage, done, total). Says nothing in the first second of a stage."""
+    """Called with (stage, done, total). Says nothing in the first second of a stage. rates: says how many a second, too."""
 
-    def __init__(self, wanted: bool = True) -> None:
-        self._wanted = wanted
+    def __init__(self, wanted: bool = True, rates: bool = False) -> None:
+        self._wanted, self._rates = wanted, rates
+        # of every stage: when it began, how much there was then, and both of its last call
+        self._seen: dict[str, tuple[float, float, float, float]] = {}
         self._terminal = sys.stderr.isatty()
         self._stage, self._began, self._last = "", 0.0, 0.0
         self._bar: Any = None
@@ -31,9 +33,11 @@ class Progress:
             self._bar.stop()
 
     def __call__(self, stage: str, done: float, total: float) -> None:
+        now = time.monotonic()
+        began, first, _, _ = self._seen.get(stage, (now, done, now, done))
+        self._seen[stage] = (began, first, now, done)
         if not self._wanted:
             return
-        now = time.monotonic()
         if stage != self._stage or done <= 0:
             self._stage, self._began, self._last = stage, now, now
             self._task = None
@@ -43,7 +47,15 @@ class Progress:
             self._draw(stage, done, total)
         elif now - self._last >= _EVERY:
             self._last = now
-            typer.echo(f"{stage}: {100 * done / max(total, 1):.0f} % after {now - self._began:.0f} s", err=True)
+            rate = f", {self._rate(stage)}" if self._rates else ""
+            typer.echo(f"{stage}: {100 * done / max(total, 1):.0f} % after {now - self._began:.0f} s{rate}", err=True)
+
+    def rates(self) -> dict[str, float]:
+        """How much a second of every stage in which something was done."""
+        return {stage: (b - a) / (t - s) for stage, (s, a, t, b) in self._seen.items() if b > a and t > s}
+
+    def _rate(self, stage: str) -> str:
+        return f"{self.rates().get(stage, 0):.3g}/s"
 
     def _draw(self, stage: str, done: float, total: float) -> None:
         if self._bar is None:
@@ -51,11 +63,12 @@ class Progress:
             from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
 
-            columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+            rate = (TextColumn("{task.fields[rate]}"),) if self._rates else ()
+            columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), *rate, TimeRemainingColumn())
             self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
             self._bar.start()
         if self._task is None:
             for task in self._bar.task_ids:
                 self._bar.remove_task(task)
-            self._task = self._bar.add_task(stage, total=total)
-        self._bar.update(self._task, completed=done)
+            self._task = self._bar.add_task(stage, total=total, rate="")
+        self._bar.update(self._task, completed=done, rate=self._rate(stage))

@@ -1,7 +1,8 @@
 """A problem as canonical arrays and attributes, the same in every container; the names are those that `load` reads."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,15 @@ Scalar = str | float | bool
 _SCORES = {("query_bank", "items"): "bank/text/scores", ("queries", "item_bank"): "bank/video/scores"}
 
 
+@dataclass(frozen=True)
+class Slabs:
+    """An array that need not be in memory: `pieces` gives its rows in their order."""
+
+    shape: tuple[int, ...]
+    dtype: npt.DTypeLike
+    pieces: Callable[[], Iterator[Array]]
+
+
 def flatten(problem: Problem) -> tuple[dict[str, Array], dict[str, Scalar]]:
     """Arrays by key (texts as object arrays of str) and attributes. A reversed problem is written the usual way round.
 
@@ -24,7 +34,7 @@ def flatten(problem: Problem) -> tuple[dict[str, Array], dict[str, Scalar]]:
     """
     if problem.direction == "v2t":
         problem = problem.reversed()
-    split = _word(problem.split)
+    split = word(problem.split)
     arrays: dict[str, Array] = {}
     for group, side in (
         (f"{split}/text", problem.queries),
@@ -67,7 +77,7 @@ def texts(values: Sequence[str]) -> Array:
     return array
 
 
-def _word(split: str) -> str:
+def word(split: str) -> str:
     """A split's name as part of a key, where dots and slashes part words and `bank` means a bank."""
     word = re.sub(r"[./]", "_", split) or "test"
     return f"split_{word}" if word.startswith("bank") else word

@@ -1,0 +1,138 @@
+"""Shards become one file of our schema, slice by slice: no more than a shard is in memory."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nclbench import __version__
+from nclbench.embedding.job import Job, Request, item_batches, text_batches
+from nclbench.embedding.parts import Array, Parts
+from nclbench.embedding.stack import Stack
+from nclbench.errors import InputError
+from nclbench.files import printable
+from nclbench.models.encoder import Encoder
+from nclbench.sinks.hdf5 import write
+from nclbench.sinks.schema import VERSION, Scalar, Slabs, texts, word
+
+_SETS = {"captions": "item", "videos": "video", "frames": "video", "images": "image"}
+_FIELDS = {"whole": "embeddings", "parts": "tokens/values", "mask": "tokens/mask", "weight": "tokens/weights"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came of the media. skipped, damaged: (id, reason) each; dropped: captions of what was skipped."""
+
+    queries: int
+    items: int
+    skipped: tuple[tuple[str, str], ...] = ()
+    damaged: tuple[tuple[str, str], ...] = ()
+    dropped: int = 0
+
+
+def outcome(request: Request, job: Job, encoder: Encoder, parts: Parts) -> Found:
+    """InputError where nothing could be decoded, or under `strict` not everything."""
+    if job.gallery is not None:
+        return Found(len(job.queries), len(job.gallery))
+    said = [parts.said(name) for name, _ in item_batches(request, job, encoder.frames)]
+    skipped = tuple((str(a), str(b)) for each in said for a, b in each["skipped"])
+    damaged = tuple((str(a), str(b)) for each in said for a, b in each["damaged"])
+    gone = {name for name, _ in skipped}
+    dropped = sum(item in gone for item in job.queries.items)
+    found = Found(len(job.queries) - dropped, job.items - len(skipped), skipped, damaged, dropped)
+    where = printable(request.gallery)
+    if not found.items or not found.queries:
+        name, why = skipped[0]
+        raise InputError(f"{where}: none of the {job.items} {request.kind} can be decoded (first {printable(name)}: {why})")
+    if request.strict and (skipped or damaged or job.left_out):
+        first = [f"{printable(name)}: {why}" for name, why in (*skipped, *damaged)] + [printable(each) for each in job.left_out]
+        raise InputError(f"{where}: {len(first)} files are not as they should be (first {first[0]}); --strict takes none such")
+    return found
+
+
+def assemble(
+    request: Request, job: Job, encoder: Encoder, parts: Parts, found: Found, description: Mapping[str, Any], target: Path
+) -> None:
+    """Writes the file whole or not at all."""
+    gone = {name for name, _ in found.skipped}
+    split, group = word(request.split or "test"), _SETS[request.kind]
+    rows = [row for row, item in enumerate(job.queries.items) if item not in gone]
+    place = {text: at for at, text in enumerate(job.texts)}
+    sayings = Stack(parts, [name for name, _ in text_batches(request, job)])
+    arrays: dict[str, Array | Slabs] = {}
+    arrays |= _slabs(f"{split}/text", sayings, [place[job.queries.texts[row]] for row in rows])
+    if job.gallery is not None:
+        arrays |= _slabs(f"{split}/{group}", sayings, [place[text] for text in job.gallery.texts])
+    else:
+        seen = Stack(parts, [name for name, _ in item_batches(request, job, encoder.frames)])
+        arrays |= _slabs(f"{split}/{group}", seen, range(found.items))
+    arrays[f"{split}/text/ids"] = texts([job.queries.ids[row] for row in rows])
+    arrays[f"{split}/text/captions"] = texts([job.queries.texts[row] for row in rows])
+    arrays |= _relation(job, split, group, gone, [job.queries.items[row] for row in rows])
+    if found.skipped:
+        arrays["skipped/ids"] = texts([name for name, _ in found.skipped])
+        arrays["skipped/reasons"] = texts([why for _, why in found.skipped])
+    write(arrays, _attributes(request, encoder, found, description), target)
+
+
+def _relation(job: Job, split: str, group: str, gone: set[str], asked: Sequence[str]) -> dict[str, Array]:
+    """Ids of the gallery, and for every query what answers it: one item, or all captions of what it describes."""
+    if job.gallery is None:
+        ids = [medium.id for medium in job.media if medium.id not in gone]
+        return {f"{split}/{group}/ids": texts(ids), f"{split}/text/item_ids": texts(asked)}
+    gallery = job.gallery
+    arrays = {f"{split}/{group}/captions": texts(gallery.texts)}
+    if len(gallery.things) == len(gallery):
+        return arrays | {f"{split}/{group}/ids": texts(gallery.items), f"{split}/text/item_ids": texts(asked)}
+    answers: dict[str, list[str]] = {}
+    for name, item in zip(gallery.ids, gallery.items, strict=True):
+        answers.setdefault(item, []).append(name)
+    pairs = [(query, name) for query, item in zip(job.queries.ids, asked, strict=True) for name in answers[item]]
+    arrays[f"{split}/{group}/ids"] = texts(gallery.ids)
+    arrays[f"{split}/relevance/query_ids"] = texts([query for query, _ in pairs])
+    return arrays | {f"{split}/relevance/item_ids": texts([name for _, name in pairs])}
+
+
+def _slabs(group: str, stack: Stack, rows: Sequence[int]) -> dict[str, Slabs]:
+    """Every field of a side: these rows of the shards."""
+    wanted = np.asarray(rows, dtype=np.int64)
+
+    def slabs(key: str) -> Slabs:
+        shape = (len(wanted), *stack.shape(key))
+        return Slabs(shape, stack.dtype(key), lambda: (stack.rows(key, part) for part in stack.pieces(wanted)))
+
+    return {f"{group}/{_FIELDS[key]}": slabs(key) for key in stack.keys}
+
+
+def _attributes(
+    request: Request, encoder: Encoder, found: Found, description: Mapping[str, Any]
+) -> dict[str, Scalar]:
+    attributes: dict[str, Scalar] = {
+        "nclbench_schema": VERSION,
+        "created_by": f"nclbench {__version__}",
+        "split": request.split or "test",
+        "model": request.model or request.checkpoint.resolve().name,
+        "similarity": "cosine",
+        "normalized": False,
+        "labelled": True,
+        "checkpoint": printable(request.checkpoint.name or request.checkpoint),
+        "checkpoint_sha256": str(description["checkpoint"]),
+        "family": encoder.family,
+        "words": encoder.words,
+        "preprocessing": json.dumps(description["encoder"], ensure_ascii=True),
+        "settings": json.dumps(description["settings"]),
+        "versions": json.dumps(description["versions"]),
+        "skipped": len(found.skipped),
+    }
+    for name in ("fps", "most"):
+        if description["settings"].get(name) is not None:
+            attributes["frames" if name == "most" else name] = description["settings"][name]
+    if encoder.facts.get("tokens_aligned"):
+        attributes["tokens_aligned"] = True
+    if encoder.temperature is not None:
+        attributes["logit_scale"] = encoder.temperature.scale
+        attributes["logit_scale_source"] = encoder.temperature.source
+    return attributes
