@@ -240,10 +240,8 @@ def _deliver(
 def _write(results: "Results", text: str, page: str, out: str | None, out_dir: str | None, csv: bool) -> list[Path]:
     from nclbench.sinks.results import write_folder, write_json
 
-    written: list[Path] = []
-    if out is not None and output.saves(out):
-        written += write_json(results, Path(out))
-    elif out is not None:
+    written = write_json(results, Path(out)) if out is not None and output.saves(out) else []
+    if out is not None and not written:
         write_text(Path(out), page if out.lower().endswith(_PAGES) else text)
         written.append(Path(out))
     if out_dir is not None:
