@@ -17,7 +17,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 # so many scores have to be passed over before importing numba and compiling, about a second, pays
-_WORTH = 1 << 29
+_WORTH = 1 << 28
 # columns that are looked at together: as many as make up a few registers
 _CHUNK = 128
 
