@@ -53,8 +53,8 @@ def _lost(text: str, context: Any) -> str:
     if bare and text.startswith(("No such option: --emb", "No such option: -o", "No such option: --output")):
         return f"; files have no option here: {context.command_path} {' '.join(bare)}"
     if text.startswith("Missing argument"):
-        helps = [each.help for each in asked.values() if each.metavar and f"'{each.metavar}'" in text and getattr(each, "help", "")]
-        return f": {helps[0].rstrip('.')}" if helps else ""
+        helps = [str(getattr(each, "help", "") or "") for each in asked.values() if f"'{each.metavar}'" in text]
+        return f": {helps[0].rstrip('.')}" if any(helps) else ""
     return ""
 
 

@@ -81,7 +81,9 @@ Bank = Annotated[
     str | None,
     _input("--bank", metavar="FILE", help="Bank of training queries (and items), or folds=5: each fifth has the rest."),
 ]
-BankFile = Annotated[str | None, _input("--bank", metavar="FILE", help="Bank of training queries (and items), to be in the file too.")]
+BankFile = Annotated[
+    str | None, _input("--bank", metavar="FILE", help="Bank of training queries (and items), to be in the file too.")
+]
 Captions = Annotated[str | None, _input("--captions", metavar="FILE", help="Texts of the queries, kept locally.")]
 Dataset = Annotated[str | None, _input("--dataset", metavar="NAME", help="Check counts and ids of this benchmark.")]
 NoLabels = Annotated[bool, _input("--no-labels", help="Nothing is known to be relevant.")]
