@@ -15,6 +15,7 @@ from nclbench.metrics import Named, check_ties, measure, parse
 from nclbench.operators import Operator, chain_name, parse_chain
 from nclbench.pairs import Bases
 from nclbench.plan import Plan, choose, describe
+from nclbench.plausible import doubts
 from nclbench.problem import Problem
 from nclbench.protocols import Protocols
 from nclbench.ranking import rank
@@ -100,6 +101,8 @@ def evaluate(
         hard = contest.rivals(values)
         left_out += guessed
     ranked = time.perf_counter()
+    for row, _, ranking in found[:reference]:
+        left_out += doubts(ranking, "v2t" if row.reverse else "t2v", row.first.views.problem.scored_by == "stored")
     raw_top = {row.reverse: ranking.top for row, _, ranking in found if ranking is not None and row.first.spec == "none"}
     runs, queries, items = [], [], []
     raw: dict[tuple[bool, str], instances.Columns] = {}

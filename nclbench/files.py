@@ -6,6 +6,8 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ def regular(path: Path) -> Path:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        raise MissingError(f"{path}: no such file") from None
+        raise MissingError(f"{path}: no such file{_beside(path)}") from None
     except OSError as error:
         raise MissingError(f"{path}: {error.strerror}") from None
     if not stat.S_ISREG(mode):
@@ -25,6 +27,16 @@ def regular(path: Path) -> Path:
     if not os.access(path, os.R_OK):
         raise MissingError(f"{path}: no permission to read it")
     return path
+
+
+def _beside(path: Path) -> str:
+    """`; did you mean 'x'?` where a file of nearly that name lies in the same folder: most wrong paths are slips."""
+    try:
+        names = [entry.name for entry in islice(path.parent.iterdir(), 10_000)]
+    except OSError:
+        return ""
+    close = get_close_matches(path.name, names, n=1, cutoff=0.85)
+    return f"; did you mean {printable(close[0])!r}?" if close else ""
 
 
 def sha256(path: Path) -> str:

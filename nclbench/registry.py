@@ -151,6 +151,9 @@ def _value(text: str, spec: str, kind: str) -> Value:
     return int(text) if _INTEGER.match(text) else number
 
 
+_KINDS: dict[Any, str] = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
+
+
 def _typed(value: Value, hint: Any, where: str) -> Value:
     allowed = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     if type(value) in allowed:
@@ -159,7 +162,7 @@ def _typed(value: Value, hint: Any, where: str) -> Value:
         return float(value)
     if int in allowed and isinstance(value, float) and value.is_integer():
         return int(value)
-    wanted = " or ".join(kind.__name__ for kind in allowed if kind is not type(None))
+    wanted = " or ".join(_KINDS.get(kind, kind.__name__) for kind in allowed if kind is not type(None))
     raise UsageError(f"{where} is {_text(value)}; it must be {wanted}")
 
 

@@ -53,7 +53,8 @@ def represent(
     for reverse in {row.reverse for row, _ in found}:
         mine = [row.params.get("tau") for row, _ in found if row.reverse == reverse]
         named = [value for value in mine if isinstance(value, float)]
-        taus[reverse], more = choose_tau(next((t for t in [tau, *named] if t is not None), None), logit_scale)
+        chosen = next((t for t in [tau, *named] if t is not None), None)
+        taus[reverse], more = choose_tau(chosen, logit_scale, "--tau")
         notes += [f"probability masses: {text}" for text in more]
     asked = [(row, [] if ranking is None else _views(row), _bank(row), taus[row.reverse]) for row, ranking in found]
     jobs: list[Job] = []

@@ -117,6 +117,7 @@ def cautions(problem: Problem, used: Sequence[Used], largest: float) -> list[str
             f"scores reach {largest:.3g} and the input has logit_scale {problem.logit_scale:g}: if it is already in the "
             f"scores, the model's own temperature is tau=1, not {1 / problem.logit_scale:.3g}"
         )
+    poor: dict[str, list[str]] = {}
     for direction, asking, gallery, bank, kind in (
         ("t2v", problem.queries, problem.items, problem.query_bank, "query-bank"),
         ("v2t", problem.items, problem.queries, problem.item_bank, "item-bank"),
@@ -129,11 +130,13 @@ def cautions(problem: Problem, used: Sequence[Used], largest: float) -> list[str
         for name, size in sizes.items():
             small = [each.name for each in mine if any(seen.startswith(name) for seen in each.fitted_on.split("+"))]
             if small and size < len(gallery):
-                notes.append(
-                    f"{direction}: {'the bank of a fold' if name == _FOLDS else 'the bank'} has {size} rows for a gallery of "
+                text = (
+                    f"{'the bank of a fold' if name == _FOLDS else 'the bank'} has {size} rows for a gallery of "
                     f"{len(gallery)}: what no bank row comes near is estimated poorly ({', '.join(dict.fromkeys(small))}); "
                     "give a larger bank"
                 )
+                poor.setdefault(text, []).append(direction)
+    notes += [f"{', '.join(directions)}: {text}" for text, directions in poor.items()]
     if any("bank" in each.fitted_on for each in used):
         notes += leaks(problem)
     return notes if problem.relevance is None else [*notes, *_unequal(problem.relevance, problem, used)]

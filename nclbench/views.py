@@ -89,7 +89,7 @@ class Views:
         banked = self.has("query_bank", "items")
         if fit == "bank" and not banked:
             kind = f"{_A['item_bank']} for v2t" if self.reverse else f"{_A['query_bank']} for t2v"
-            raise NotAvailable(f"fit=bank needs {kind}, and the input has none")
+            raise NotAvailable(f"fit=bank needs {kind}, and the input has none; give --bank FILE or folds=5")
         return self.watched("query_bank" if banked and fit != "test" else "queries", "items")
 
     def through(self, fitted: TileMap | None, moved: Tensor | None = None) -> View:

@@ -25,7 +25,7 @@ FLOORS = {
     "3c": "views",
     "4": "operators/",
     "5": "ranking",
-    "5b": "fitting",
+    "5b": "fitting plausible",
     "5b+": "modality",
     "5c": "representation",
     "5c+": "rivals",

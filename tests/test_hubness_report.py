@@ -195,6 +195,40 @@ def test_page_results_rows_and_figures(model: Path, tmp_path: Path) -> None:
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
 
 
+def test_figures_of_many_operators_have_a_panel_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.figure import Figure
+
+    draw, specs = np.random.default_rng(0), ["sinkhorn:tau=0.1", "csls", "is:tau=0.1,fit=test", "nicdm", "is:tau=0.2"]
+    scores = draw.uniform(size=(60, 50)).astype(np.float32)
+    problem = factories.of_scores(scores, Relevance.of_items(np.arange(60) % 50))
+    kept: list[Figure] = []
+    save = Figure.savefig
+
+    def keeping(figure: Figure, *words: Any, **more: Any) -> None:
+        kept.append(figure)
+        save(figure, *words, **more)
+
+    monkeypatch.setattr(Figure, "savefig", keeping)
+    monkeypatch.setattr("nclbench.audit.figures.ENDINGS", ("svg",))
+    for several, panels in ((specs, (4, 1, 1, 5, 4, 5)), (specs[:3], (1, 1, 1, 1, 1, 1))):
+        kept.clear()
+        found = directions(evaluate(problem, several, hubness=True, tau=0.1, direction="t2v"))
+        assert len(drawn(found)) == len(kept) == 6
+        shown = [sum(axes.get_visible() for axes in figure.axes) for figure in kept]
+        assert tuple(shown) == panels
+        for figure in kept:
+            assert len(figure.legends) <= 1 and not any(axes.get_legend() for axes in figure.axes)
+        titles = {axes.get_title() for figure in kept for axes in figure.axes if axes.get_title()}
+        assert ("csls" in titles) == (panels[0] > 1) and "raw" not in titles
+
+
+def test_the_text_says_by_which_scores_the_ten_are_chosen(model: Path) -> None:
+    done = run("hubness-report", "--emb", model, "--normalize", "csls", "--no-advice")
+    assert done.stdout.count("- chosen by raw alone; the page (-o report.html) sorts all of them") == 4
+    alone = run("hubness-report", "--emb", model, "--no-advice")
+    assert "chosen by" not in alone.stdout
+
+
 def test_rows_as_csv(model: Path, tmp_path: Path) -> None:
     done = run("hubness-report", "--emb", model, "--no-advice", "--out-dir", tmp_path, "--csv", "-q")
     assert done.returncode == 0, done.stderr

@@ -359,7 +359,7 @@ def test_folds_of_a_labelled_bank_use_no_test_query(tmp_path: Path, capsys: pyte
     assert said[0] == said[1]
     assert data["select"]["folds"] == 5 and data["select"]["how"] == "folds" and data["split"] == "train"
     points = data["curves"][0]["points"]
-    assert {point["fitted_on"] for point in points} == {"test-folds(5)"}
+    assert {point["fitted_on"] for point in points} == {"bank-folds(5)"}
     direct = evaluate(train, [point["spec"] for point in points], metrics="R@1", direction="t2v", folds=5)
     assert [run.metrics["R@1"].value for run in direct.runs[1:]] == [point["value"] for point in points]
 
@@ -508,7 +508,7 @@ def test_the_page_runs_in_its_order_and_keeps_its_word(tmp_path: Path) -> None:
     (promised,) = re.findall(r"```text\n(.*?)\n```", page, re.S)
     assert promised in said[1] and "is:tau=0.072" in said[2]
     assert ",oracle," in said[4] and {"sweep.json", "sweep.svg"} < {path.name for path in tmp_path.iterdir()}
-    assert "test-folds(5)" in said[3]
+    assert "bank-folds(5)" in said[3]
 
 
 @pytest.mark.parametrize(

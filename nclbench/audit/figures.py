@@ -1,6 +1,7 @@
 """Figures for a paper: one column wide, in PDF, SVG and PNG, told apart by line and hatch as well as by colour."""
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,33 +32,99 @@ _STYLE: Any = {
     "axes.spines.right": False,
     "svg.hashsalt": "nclbench",
     "pdf.fonttype": 42,
-    "figure.figsize": (3.35, 2.3),
+    "figure.figsize": (3.35, 2.1),
     "figure.constrained_layout.use": True,
 }
 # a second run gives the same bytes
 _UNDATED: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}
-Drawing = Callable[["Axes", Direction], bool]
+# with more scores than this beside the first, each has a panel of its own
+_TOGETHER = 3
+# how many letters of a legend stand side by side
+_WIDE = 46
+Shown = list[tuple[int, State]]
+Drawing = Callable[["Axes", Direction, Shown], bool]
 
 
 def drawn(directions: list[Direction]) -> dict[str, bytes]:
     """`t2v-lorenz.pdf` and so on with their contents. Figures that need labels are left out without them."""
     try:
         import matplotlib as mpl
-        from matplotlib.figure import Figure
     except ImportError:
         raise MissingError("figures need matplotlib; pip install matplotlib") from None
 
     found = {}
     with mpl.rc_context(_STYLE):
-        for direction, name, draw in _all(directions):
-            figure = Figure()
-            if not draw(figure.subplots(), direction):
-                continue
-            for ending in ENDINGS:
-                stream = BytesIO()
-                figure.savefig(stream, format=ending, dpi=300, metadata=_UNDATED[ending])
-                found[f"{direction.name}-{name}.{ending}"] = stream.getvalue()
+        for direction in directions:
+            for name in DRAWINGS:
+                figure = _figure(direction, name)
+                for ending in ENDINGS if figure is not None else ():
+                    stream = BytesIO()
+                    figure.savefig(stream, format=ending, dpi=300, metadata=_UNDATED[ending])
+                    found[f"{direction.name}-{name}.{ending}"] = stream.getvalue()
     return found
+
+
+def _figure(direction: Direction, name: str) -> Any:
+    """One picture, in one panel or in one for each of many operators beside the first scores; None if undefined."""
+    from matplotlib.figure import Figure
+
+    draw, states = DRAWINGS[name], list(enumerate(direction.states))
+    if name in _OF_PROBABILITIES:
+        states = [each for each in states if not each[0] or len(_fair(direction, each[1]))]
+    panels = [states]
+    if name in _EACH and len(states) - 1 > _TOGETHER:
+        panels = [[states[0], (1, state)] for _, state in states[1:]]
+    rows = -(-len(panels) // 2)
+    if len(panels) == 1:
+        figure = Figure()
+        if not draw(figure.subplots(), direction, states):
+            return None
+        _legend(figure, figure.axes[0])
+        return figure
+    figure = Figure(figsize=(3.35, 0.4 + 1.45 * rows))
+    grid = list(figure.subplots(rows, 2, sharex=True, sharey=True).flat)
+    for axes, panel in zip(grid, panels, strict=False):
+        if not draw(axes, direction, panel):
+            return None
+        axes.set_title(_wrapped(_label(direction, panel[1][1])))
+        axes.tick_params(axis="x", labelsize=5.5 if name == "errors" else 8)
+    _shared(figure, grid, len(panels))
+    return figure
+
+
+def _shared(figure: Any, grid: list["Axes"], used: int) -> None:
+    """Names of the axes, and what all panels have in common, once."""
+    first = next(axes for axes in grid if axes.get_xlabel())
+    figure.supxlabel(first.get_xlabel(), fontsize=8)
+    figure.supylabel(first.get_ylabel(), fontsize=8)
+    lines, names = first.get_legend_handles_labels()
+    own = [at for at, name in enumerate(names) if not name.endswith(first.get_title().replace("\n", ""))]
+    if own:
+        figure.legend([lines[at] for at in own], [names[at] for at in own], loc="outside upper center", ncols=len(own))
+    for axes in grid:
+        axes.set(xlabel="", ylabel="")
+    for axes in grid[used:]:
+        axes.set_visible(False)
+        grid[used - 2].tick_params(labelbottom=True)
+
+
+def _legend(figure: Any, axes: "Axes") -> None:
+    """Above the picture, where it hides nothing: in two columns where they fit."""
+    lines, names = axes.get_legend_handles_labels()
+    if lines:
+        ncols = 2 if 2 * max(map(len, names)) <= _WIDE else 1
+        figure.set_figheight(figure.get_figheight() + 0.14 * -(-len(names) // ncols))
+        figure.legend(lines, names, loc="outside upper center", ncols=ncols)
+
+
+def _wrapped(text: str) -> str:
+    """A long spec in two lines or more, broken behind a comma."""
+    lines = [""]
+    for part in re.findall(r"[^,]*,?", text):
+        if lines[-1] and len(lines[-1]) + len(part) > _WIDE // 2:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def write(figures: dict[str, bytes], folder: Path) -> list[Path]:
@@ -71,12 +138,6 @@ def write(figures: dict[str, bytes], folder: Path) -> list[Path]:
 def names() -> list[str]:
     """Of all files that may be written."""
     return [f"{way}-{name}.{ending}" for way in ("t2v", "v2t") for name in DRAWINGS for ending in ENDINGS]
-
-
-def _all(directions: list[Direction]) -> Iterator[tuple[Direction, str, Drawing]]:
-    for direction in directions:
-        for name, draw in DRAWINGS.items():
-            yield direction, name, draw
 
 
 def _label(direction: Direction, state: State) -> str:
@@ -94,56 +155,52 @@ def _fair(direction: Direction, state: State) -> Any:
     return ratio[~np.isnan(ratio)]
 
 
-def _defined(direction: Direction) -> list[tuple[int, State, Any]]:
-    return [(at, state, ratio) for at, state in enumerate(direction.states) if len(ratio := _fair(direction, state))]
+def _defined(direction: Direction, shown: Shown) -> list[tuple[int, State, Any]]:
+    return [(at, state, ratio) for at, state in shown if len(ratio := _fair(direction, state))]
 
 
-def _representation(axes: "Axes", direction: Direction) -> bool:
+def _representation(axes: "Axes", direction: Direction, shown: Shown) -> bool:
     edges = 2.0 ** np.arange(-6.125, 6.2, 0.25)  # none at 1, where all are that are even
-    for at, state, ratio in _defined(direction):
+    for at, state, ratio in _defined(direction, shown):
         filled = {"histtype": "step", "linestyle": _DASHES[at % 6]} if at else {"histtype": "stepfilled", "alpha": 0.55}
         within = np.clip(ratio, edges[0], edges[-1])
         axes.hist(within, edges.tolist(), color=_COLOURS[at % 6], linewidth=1.2, label=_label(direction, state), **filled)
     axes.set_xscale("log", base=2)
     axes.axvline(1, color="0.5", linewidth=0.8, linestyle=":")
     axes.set(xlabel="retrieval probability / fair share", ylabel="items")
-    axes.legend()
     return True
 
 
-def _sorted(axes: "Axes", direction: Direction) -> bool:
-    for at, state, ratio in _defined(direction):
+def _sorted(axes: "Axes", direction: Direction, shown: Shown) -> bool:
+    for at, state, ratio in _defined(direction, shown):
         axes.plot(np.arange(1, len(ratio) + 1), np.sort(ratio)[::-1], **_line(direction, state, at))
     axes.axhline(1, color="0.5", linewidth=0.8, linestyle=":")
     axes.set(xlabel="items, most represented first", ylabel="p / fair share")
-    axes.legend()
     return True
 
 
-def _lorenz(axes: "Axes", direction: Direction) -> bool:
+def _lorenz(axes: "Axes", direction: Direction, shown: Shown) -> bool:
     axes.plot([0, 1], [0, 1], color="0.5", linewidth=0.8, linestyle=":", label="even")
-    for at, state, _ in _defined(direction):
+    for at, state, _ in _defined(direction, shown):
         axes.plot(*lorenz(state.items["p"]), **_line(direction, state, at))
     axes.set(xlabel="share of items, least first", ylabel="share of probability")
-    axes.legend()
     return True
 
 
-def _occurrence(axes: "Axes", direction: Direction) -> bool:
-    counts = [direction.occurrence(state) for state in direction.states]
+def _occurrence(axes: "Axes", direction: Direction, shown: Shown) -> bool:
+    counts = [direction.occurrence(state) for _, state in shown]
     largest = int(max(each.max() for each in counts))
-    for at, (state, each) in enumerate(zip(direction.states, counts, strict=True)):
+    for (at, state), each in zip(shown, counts, strict=True):
         many = np.bincount(each, minlength=largest + 1)
         axes.step(np.arange(largest + 1), many, where="mid", **_line(direction, state, at))
     chance = usual(len(direction.reference.queries["id"]), len(direction.reference.items["id"]), direction.cutoff)
     axes.plot(chance, color="0.35", linewidth=0.9, linestyle=":", label="by chance")
     axes.set(xlabel=f"top-{direction.cutoff} lists that an item is in", ylabel="items")
-    axes.legend()
     return True
 
 
-def _errors(axes: "Axes", direction: Direction) -> bool:
-    found = [(at, s) for at, s in enumerate(direction.states) if "fp" in s.items and not np.isnan(s.items["fp"]).all()]
+def _errors(axes: "Axes", direction: Direction, shown: Shown) -> bool:
+    found = [(at, s) for at, s in shown if "fp" in s.items and not np.isnan(s.items["fp"]).all()]
     if not found or found[0][0]:
         return False
     items = len(direction.reference.items["id"])
@@ -164,21 +221,19 @@ def _errors(axes: "Axes", direction: Direction) -> bool:
             )
     axes.set_xticks(range(len(_BINS)), [f"{name}\n{int((place == at).sum())}" for at, name in enumerate(_BINS)])
     axes.set(xlabel="p / fair share, first scores (items below)", ylabel="queries per item")
-    axes.legend()
     return True
 
 
-def _changes(axes: "Axes", direction: Direction) -> bool:
+def _changes(axes: "Axes", direction: Direction, shown: Shown) -> bool:
     if not direction.labelled or not direction.others:
         return False
     before = direction.reference.queries["rank"]
     top = float(np.nanmax([np.nanmax(state.queries["rank"]) for state in direction.states]))
     axes.plot([1, top], [1, top], color="0.5", linewidth=0.8, linestyle=":")
-    for at, state in enumerate(direction.others, 1):
+    for at, state in shown[1:]:
         axes.plot(before, state.queries["rank"], "ox^sDv"[(at - 1) % 6], markersize=2.2, markeredgewidth=0.5, fillstyle="none",
                   color=_COLOURS[at % 6], label=_label(direction, state), rasterized=True)  # fmt: skip
     axes.set(xscale="log", yscale="log", xlabel=f"rank, {_label(direction, direction.reference)}", ylabel="rank under operators")
-    axes.legend()
     return True
 
 
@@ -190,3 +245,6 @@ DRAWINGS: dict[str, Drawing] = {
     "errors": _errors,
     "changes": _changes,
 }
+# of which many cannot be told apart in one panel
+_EACH = ("representation", "occurrence", "errors", "changes")
+_OF_PROBABILITIES = ("representation", "errors")

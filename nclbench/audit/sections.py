@@ -94,11 +94,13 @@ def _people(direction: Direction, title: str, people: Sequence[Person]) -> Secti
         )
         for person in people
     )
+    others = (f"chosen by {printable(labels[0])} alone; the page (-o report.html) sorts all of them by any of the scores",)
     wrong = f"; wrong: of how many {direction.words[1]} it takes the first place wrongly" if stolen else ""
     lines = (
         f"lists: how many top-{k} lists it is in, {direction.share:.1f} is a fair share{wrong}; "
         f"p: its retrieval probability, {direction.share / k:.2f} is a fair share",
         *meant,
+        *(others if len(labels) > 1 else ()),
         *_temperatures(direction),
     )
     return Section(title, heads, rows, len(heads) - 1 - titled, lines)

@@ -42,7 +42,7 @@ def compare(
     seed: options.Seed = 0,
     format: options.Format = None,
     json: options.Json = False,
-    out: options.Output = None,
+    out: options.Written = None,
     config: options.Config = None,
     quiet: options.Quiet = False,
     debug: options.Debug = False,

@@ -24,7 +24,7 @@ def convert(
     output: Target,
     layout: options.Layout = None,
     mapping: options.Map = None,
-    bank: options.Bank = None,
+    bank: options.BankFile = None,
     split: options.Split = None,
     captions: options.Captions = None,
     no_labels: options.NoLabels = False,

@@ -43,9 +43,19 @@ def _misused(error: Any) -> tuple[int, str]:
 
 
 def _lost(text: str, context: Any) -> str:
-    """Embeddings given as an argument have an option of their own."""
-    asked = [parameter.name for parameter in context.command.params] if context is not None else []
-    return "; give files as --emb FILE" if "extra argument" in text and "emb" in asked else ""
+    """Files given as an argument where they have an option, or the other way round; and what a missing argument may be."""
+    if context is None:
+        return ""
+    asked = {parameter.name: parameter for parameter in context.command.params}
+    if "extra argument" in text and "emb" in asked:
+        return "; give files as --emb FILE"
+    bare = [str(each.metavar) for each in asked.values() if getattr(each, "param_type_name", "") == "argument" and each.required]
+    if bare and text.startswith(("No such option: --emb", "No such option: -o", "No such option: --output")):
+        return f"; files have no option here: {context.command_path} {' '.join(bare)}"
+    if text.startswith("Missing argument"):
+        helps = [str(getattr(each, "help", "") or "") for each in asked.values() if f"'{each.metavar}'" in text]
+        return f": {helps[0].rstrip('.')}" if any(helps) else ""
+    return ""
 
 
 def _origin(error: Any, context: Any) -> str:

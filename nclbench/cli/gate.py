@@ -46,7 +46,7 @@ def gate(
     accept: Annotated[bool, _option("--accept", help="Make these results the baseline, whatever the verdict.")] = False,
     format: options.Format = None,
     json: options.Json = False,
-    out: options.Output = None,
+    out: options.Written = None,
     seed: options.Seed = 0,
     config: options.Config = None,
     quiet: options.Quiet = False,

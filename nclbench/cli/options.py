@@ -3,6 +3,8 @@
 Each can also be set by `NCLBENCH_` and its name (`SETTINGS`), and in a config file (`nclbench.cli.config`).
 """
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -79,6 +81,9 @@ Bank = Annotated[
     str | None,
     _input("--bank", metavar="FILE", help="Bank of training queries (and items), or folds=5: each fifth has the rest."),
 ]
+BankFile = Annotated[
+    str | None, _input("--bank", metavar="FILE", help="Bank of training queries (and items), to be in the file too.")
+]
 Captions = Annotated[str | None, _input("--captions", metavar="FILE", help="Texts of the queries, kept locally.")]
 Dataset = Annotated[str | None, _input("--dataset", metavar="NAME", help="Check counts and ids of this benchmark.")]
 NoLabels = Annotated[bool, _input("--no-labels", help="Nothing is known to be relevant.")]
@@ -113,6 +118,7 @@ Strict = Annotated[bool, _option("--strict", help=_STRICT)]
 Format = Annotated[str | None, _output("--format", "-f", metavar="NAME", help="table, json, csv, md, html or latex.")]
 Json = Annotated[bool, _output("--json", help="Short for -f json.")]
 Output = Annotated[str | None, _output("--output", "-o", metavar="FILE", help="A file; .json saves results.")]
+Written = Annotated[str | None, _output("--output", "-o", metavar="FILE", help="A file; its ending says the format.")]
 OutDir = Annotated[str | None, _output("--out-dir", metavar="DIR", help="Save results, rows and tables.")]
 ExportRun = Annotated[
     str | None, _output("--export-run", metavar="DIR", help="Each row as a TREC run, and the labels as qrels.")
@@ -129,6 +135,8 @@ Debug = Annotated[bool, _machine("--debug", help="Show where an error came from.
 def folds(bank: str | None) -> int:
     """The number in `--bank folds=5`, 0 for a file."""
     if bank is None or not bank.startswith("folds="):
+        if bank is not None and re.fullmatch(r"folds?[=: ]?\d*", bank, re.IGNORECASE) and not Path(bank).exists():
+            raise UsageError(f"cannot read --bank {bank!r}: no such file; for folds of the queries write folds=5")
         return 0
     count = bank.removeprefix("folds=")
     if not (count.isascii() and count.isdigit() and 2 <= int(count) <= 1000):

@@ -12,16 +12,20 @@ _EVERY = 30.0
 
 
 class Progress:
-    """Called with (stage, done, total). Says nothing in the first second of a stage. rates: says how many a second, too."""
+    """Called with (stage, done, total). Says nothing in the first second of a stage. rates: says how many a second, too.
+
+    A bar that is there stays there: through stages of less than a second it only says that there is work going on.
+    """
 
     def __init__(self, wanted: bool = True, rates: bool = False) -> None:
         self._wanted, self._rates = wanted, rates
         # of every stage: when it began, how much there was then, and both of its last call
         self._seen: dict[str, tuple[float, float, float, float]] = {}
         self._terminal = sys.stderr.isatty()
-        self._stage, self._began, self._last = "", 0.0, 0.0
+        self._stage, self._began, self._last = "", 0.0, time.monotonic()
         self._bar: Any = None
         self._task: Any = None
+        self._shown: str | None = None
 
     def __enter__(self) -> "Progress":
         return self
@@ -39,12 +43,12 @@ class Progress:
         if not self._wanted:
             return
         if stage != self._stage or done <= 0:
-            self._stage, self._began, self._last = stage, now, now
-            self._task = None
-        if now - self._began < _PATIENCE:
-            return
+            self._stage, self._began = stage, now
         if self._terminal:
-            self._draw(stage, done, total)
+            if now - self._began >= _PATIENCE:
+                self._draw(stage, done, total)
+            elif self._shown and (stage != self._shown or done <= 0):
+                self._show("", None)
         elif now - self._last >= _EVERY:
             self._last = now
             rate = f", {self._rate(stage)}" if self._rates else ""
@@ -67,8 +71,12 @@ class Progress:
             columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), *rate, TimeRemainingColumn())
             self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
             self._bar.start()
-        if self._task is None:
-            for task in self._bar.task_ids:
-                self._bar.remove_task(task)
-            self._task = self._bar.add_task(stage, total=total, rate="")
+        if self._shown != stage:
+            self._show(stage, total)
         self._bar.update(self._task, completed=done, rate=self._rate(stage))
+
+    def _show(self, stage: str, total: float | None) -> None:
+        """A line of its own for this stage, in the place of the last; without a total it only moves."""
+        for task in self._bar.task_ids:
+            self._bar.remove_task(task)
+        self._shown, self._task = stage, self._bar.add_task(stage or "working", total=total, rate="")

@@ -113,8 +113,9 @@ def sweep(
         problem, splits = _load(source, banks, layout, mapping, split, source == bank)
         problem = options.scored(problem, scorer)
         found = run(
-            problem, normalize, select=select, direction=direction, folds=shares, oracle=oracle, seed=seed, plan=plan
-        )
+            problem, normalize, select=select, direction=direction, folds=shares, oracle=oracle, seed=seed, plan=plan,
+            called="test" if oracle else "val" if val else "bank",
+        )  # fmt: skip
     command = shlex.join(["nclbench", *sys.argv[1:]])
     texts = _texts(found, chosen, splits, command, out, picture)
     for name, text in texts.items():

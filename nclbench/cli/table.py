@@ -54,7 +54,7 @@ def table(
     ] = None,
     format: options.Format = None,
     json: options.Json = False,
-    out: options.Output = None,
+    out: options.Written = None,
     seed: options.Seed = 0,
     config: options.Config = None,
     quiet: options.Quiet = False,

@@ -71,7 +71,7 @@ def show(table: Table, console: Console) -> None:
             if number:
                 console.print()
             room = console.width - sum(figures[at] + _GAP for at in columns) - _GAP * (len(labels) - 1)
-            console.print(_grid(table, group, _squeezed(labels, room), {at: figures[at] for at in columns}, styled))
+            console.print(_grid(table, group, squeezed(labels, room), {at: figures[at] for at in columns}, styled))
     _show_notes(table, console, styled)
     for number, line in enumerate(table.signatures):
         text = Text("" if number else "\n", overflow="fold").append(line, style="dim")
@@ -154,7 +154,7 @@ def _chunks(figures: Sequence[int], room: int) -> Iterator[list[int]]:
     yield chunk
 
 
-def _squeezed(labels: Sequence[int], room: int) -> list[int]:
+def squeezed(labels: Sequence[int], room: int) -> list[int]:
     """The widths that fit, taken from the widest first: figures are never cut, labels can be read at any width."""
     widths = list(labels)
     while sum(widths) > room and max(widths) > 1:

@@ -23,7 +23,7 @@ def verify(
     results: Annotated[str, typer.Argument(metavar="RESULTS", help="A results.json file.", show_default=False)],
     format: options.Format = None,
     json: options.Json = False,
-    out: options.Output = None,
+    out: options.Written = None,
     config: options.Config = None,
     quiet: options.Quiet = False,
     debug: options.Debug = False,

@@ -107,6 +107,10 @@ def parse(text: str) -> Named:
     lowered = {key.lower(): key for key in known} | _ALIASES
     found = known.get(name) or known.get(lowered.get(name.lower(), ""))
     if match is None or found is None:
+        slip = re.fullmatch(r"([A-Za-z]+)[-_ ]?([1-9][0-9]{0,8})", text.strip())
+        meant = known.get(lowered.get(slip[1].lower(), slip[1])) if slip else None
+        if slip and meant is not None and meant.cutoff:
+            raise UsageError(f"unknown metric {text!r}; did you mean '{meant.name}@{slip[2]}'?")
         forms = [f"{each.name}@10" if each.cutoff else each.name for each in known.values()]
         raise UsageError(f"unknown metric {text!r}{nearest(text, forms)}")
     if found.cutoff and len((match[2] or "").lstrip("0")) > 9:

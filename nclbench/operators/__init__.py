@@ -87,6 +87,12 @@ def turned_round(scores: Watched) -> tuple[str, ...]:
     return (f"{share} of the scores are negative, and a product turns their order round; `is` is the safe form",)
 
 
+def beyond(k: int, *sides: tuple[int, str]) -> tuple[str, ...]:
+    """A note where k is more than there is to take; sides: how many there are of what."""
+    few = [f"the {size} {what}" for size, what in sides if k > size]
+    return (f"k={k} is more than {' and '.join(few)}: of these all are taken, as with any larger k",) if few else ()
+
+
 def check_fit(name: str, fit: str) -> None:
     if fit not in ("auto", "bank", "test"):
         raise UsageError(f"{name}:fit={fit} is unknown; use auto, bank or test")

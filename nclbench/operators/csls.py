@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from nclbench.maps import TileMap
-from nclbench.operators import Fitted, check_fit, check_k, operators
+from nclbench.operators import Fitted, beyond, check_fit, check_k, operators
 from nclbench.reducers import TopMean
 from nclbench.views import Views
 
@@ -41,4 +41,5 @@ class CrossDomainLocalScaling:
         asking = views.fitting(self.fit)
         (column,) = asking.reversed().reduce(TopMean(self.k))
         (row,) = views.watched("queries", "items").reduce(TopMean(self.k))
-        return Fitted(TileMap(_csls, (row,), (column,), slope=2.0, item_bias=-column / 2))
+        few = beyond(self.k, (asking.shape[0], "rows it is fitted on"), (asking.shape[1], "items"))
+        return Fitted(TileMap(_csls, (row,), (column,), slope=2.0, item_bias=-column / 2), notes=few)

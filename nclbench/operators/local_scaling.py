@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from nclbench.errors import NotAvailable
 from nclbench.maps import TileMap
-from nclbench.operators import Fitted, check_fit, check_k, operators
+from nclbench.operators import Fitted, beyond, check_fit, check_k, operators
 from nclbench.reducers import Largest, TopMean
 from nclbench.views import Views, Watched
 
@@ -32,13 +31,15 @@ def _need_cosines(name: str, largest: float) -> None:
         raise NotAvailable(f"{name} needs cosines, its distance is 1 - s; scores here reach up to {largest:.3g}")
 
 
-def _learn(name: str, views: Views, fit: str, neighbours: Callable[[Watched], Tensor]) -> Fitted:
-    """The logarithm of sqrt(radius_i radius_j) / d. neighbours: scores -> (N,) the likeness that gives a row's radius."""
+def _learn(name: str, views: Views, fit: str, k: int, neighbours: Callable[[Watched, int], Tensor]) -> Fitted:
+    """The logarithm of sqrt(radius_i radius_j) / d. neighbours: scores, k -> (N,) the likeness that gives a row's radius."""
     asked = views.watched("queries", "items")
     _need_cosines(name, asked.view.base.largest)
-    likeness = neighbours(asked), neighbours(views.fitting(fit).reversed())
+    asking = views.fitting(fit)
+    likeness = neighbours(asked, k), neighbours(asking.reversed(), k)
     ends = [_distance(near).log() / 2 for near in likeness]
-    return Fitted(TileMap(_scaled, (ends[0],), (ends[1],), slope=math.inf, scale=-math.log(_NEAREST) + 2))
+    few = beyond(k, (asking.shape[0], "rows it is fitted on"), (asking.shape[1], "items"))
+    return Fitted(TileMap(_scaled, (ends[0],), (ends[1],), slope=math.inf, scale=-math.log(_NEAREST) + 2), notes=few)
 
 
 def _kth(scores: Watched, k: int) -> Tensor:
@@ -74,7 +75,7 @@ class LocalScaling:
         check_fit(self.name, self.fit)
 
     def learn(self, views: Views) -> Fitted:
-        return _learn(self.name, views, self.fit, partial(_kth, k=self.k))
+        return _learn(self.name, views, self.fit, self.k, _kth)
 
 
 @operators.register("nicdm")
@@ -99,4 +100,4 @@ class ContextualDissimilarity:
         check_fit(self.name, self.fit)
 
     def learn(self, views: Views) -> Fitted:
-        return _learn(self.name, views, self.fit, partial(_mean, k=self.k))
+        return _learn(self.name, views, self.fit, self.k, _mean)

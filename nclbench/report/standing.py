@@ -9,7 +9,7 @@ def standing(run: Run) -> str:
     """The one of `STANDINGS` that says with which other runs it may be ranked."""
     if run.oracle:
         return "oracle"
-    if any(part.startswith("test-folds") for part in run.operator.fitted_on.split("+")):
+    if any("-folds(" in part for part in run.operator.fitted_on.split("+")):
         return "folds"
     return "transductive" if run.operator.transductive else "inductive"
 

@@ -62,7 +62,8 @@ def read_json(path: Path) -> Results:
         )
     except (ValueError, RecursionError) as error:
         what = "nested too deeply" if isinstance(error, RecursionError) else files.printable(error)
-        raise InputError(f"{path}: not valid JSON ({what}); write it again with nclbench") from None
+        what = "not even text" if isinstance(error, UnicodeDecodeError) else what
+        raise InputError(f"{path}: not valid JSON ({what}); give what nclbench eval -o results.json wrote") from None
     except OSError as error:
         raise MissingError(f"{path}: {error.strerror}") from None
     try:

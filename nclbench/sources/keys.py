@@ -97,5 +97,14 @@ def parse(text: str) -> Key:
         known += [f"test.{group}.tokens.{name}" for group in ("text", "video") for name in TOKENS]
         known += ["test.scores.values", "bank.text.embeddings", "bank.video.embeddings", *ATTRIBUTES]
         known += [f"test.relevance.{field}" for field in RELEVANCE]
-        raise UsageError(f"unknown key {text!r} in a mapping{nearest(text.replace('/', '.'), known)}")
+        raise UsageError(f"unknown key {text!r} in a mapping{_near(text, known)}")
     return key
+
+
+def _near(text: str, known: list[str]) -> str:
+    """Words in common say more than letters: `text` means `test.text.embeddings` rather than `dataset`."""
+    words = set(re.split(r"[._/]", text))
+    shared = max(len(words.intersection(name.split("."))) for name in known)
+    choices = [name for name in known if len(words.intersection(name.split("."))) == shared]
+    found = nearest(text.replace("/", "."), choices)
+    return f"; did you mean {choices[0]!r}?" if shared and "did you mean" not in found else found

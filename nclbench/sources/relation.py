@@ -59,6 +59,12 @@ def _nothing_relates(queries: Embeddings, items: Embeddings) -> str:
             f"{queries.origin}: read as scores of {n} queries x {m} items, and nothing says which belong together; give "
             "--map test.text.item_ids=FILE:KEY or --no-labels, or for embeddings two files, TEXT.npy,VIDEO.npy"
         )
+    for side, other, key in ((queries, items, "text"), (items, queries, "video")):
+        if side.vectors is not None and other.vectors is not None and side.vectors.shape == other.vectors.shape[::-1]:
+            return (
+                f"{side.origin}: {len(side)} rows of {side.vectors.shape[1]} features, {other.origin} has the reverse: one of "
+                f"them is transposed; give it as --map 'test.{key}.embeddings=FILE|T', or save it as N x D"
+            )
     several = f", --map captions_per_item={n // m} if they follow one another," if n % m == 0 else ""
     return (
         f"{queries.origin}: {n} rows, {items.origin} has {m}, and nothing says which belong together; give "

@@ -95,6 +95,7 @@ def sweep(
     direction: str = "both",
     folds: int = 0,
     oracle: bool = False,
+    called: str = "test",
     seed: int = 0,
     plan: Plan | None = None,
 ) -> Swept:
@@ -102,6 +103,7 @@ def sweep(
 
     select: a metric, each direction choosing by its own; or one direction's, as `t2v.R@1`, which then chooses for all.
     folds: each share of the queries is ranked with the others as its bank. oracle: the problem is the reported split.
+    called: what rows call the folds after, where the problem is a bank or a validation split.
     """
     wanted, found = Select.parse(select), grids(templates)
     if problem.relevance is None:
@@ -112,6 +114,7 @@ def sweep(
         raise UsageError(f"--select {wanted} chooses by {chooser}, and --direction {direction} leaves it out")
     specs = list(dict.fromkeys(spec for grid in found for spec in grid.specs))
     results, rows = _run(problem, specs, wanted, chooser or direction, folds, oracle, seed, plan)
+    rows = {key: (_called(run, called), values) for key, (run, values) in rows.items()}
     selectors = [wanted.selector] if wanted.selector else list(directions)
     have = dict.fromkeys(selector for _, selector in rows)
     if wanted.selector not in ("", *have):
@@ -155,6 +158,13 @@ def _run(
             found[run.operator.spec, run.selector] = run, per_query(mine, named) if mine else None
         parts.append(replace(part, runs=(), queries={}, items={}))
     return Results.joined(parts), found
+
+
+def _called(run: Run, name: str) -> Run:
+    """The run with its folds named after what they are folds of."""
+    fitted = run.operator.fitted_on.replace("test-folds(", f"{name}-folds(")
+    signature = run.signature.replace("test-folds(", f"{name}-folds(")
+    return replace(run, operator=replace(run.operator, fitted_on=fitted), signature=signature)
 
 
 def _rows(table: Mapping[str, Any], run: Run) -> dict[str, Any]:

@@ -7,11 +7,13 @@ function drawPlots(d, reference, current, listItem, listQuery) {
   const same = reference === current;
   const shown = same ? [[reference, BEFORE, "dash"]] : [[reference, BEFORE, "dash"], [current, AFTER, "solid"]];
   const label = text => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+  const brief = text => label(text.length > 26 ? `${text.slice(0, 25)}…` : text);  // an axis has room for no more
   const name = at => label(d.items.title[at] ? `${d.items.title[at]} (${d.items.id[at]})` : d.items.id[at]);
   const draw = (id, traces, x, y, extra = {}) => Plotly.react(id, traces, {
     margin: { l: 58, r: 12, t: 8, b: 44 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: read("--text"), size: 12 }, hoverlabel: { align: "left" }, showlegend: true,
-    legend: { orientation: "h", x: 1, xanchor: "right", y: 1, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" }, barmode: "overlay",
+    legend: { orientation: "h", x: 0, xanchor: "left", y: 1, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" }, barmode: "overlay",
+    modebar: { orientation: "v", bgcolor: "rgba(0,0,0,0)", color: "rgba(127,127,127,.5)", activecolor: CHANCE },
     xaxis: { gridcolor: read("--line"), zerolinecolor: read("--line"), ...x, title: { text: x.title, standoff: 12 }, automargin: true },
     yaxis: { gridcolor: read("--line"), zerolinecolor: read("--line"), ...y, title: { text: y.title } }, ...extra,
   }, { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"] });
@@ -65,7 +67,7 @@ function drawPlots(d, reference, current, listItem, listQuery) {
       return { type: "scatter", mode: "markers", name: `${text} (${mine.length})`, x: mine.map(at => before[at]), y: mine.map(at => after[at]),
         marker: { color: colour, symbol, size: 6, opacity: .65 }, customdata: mine, text: mine.map(at => label(d.queries.text[at] || d.queries.id[at])),
         hovertemplate: "%{text}<br>rank %{x} before, %{y} now<extra></extra>" };
-    })], { title: `rank, ${label(reference.label)}`, type: "log", dtick: 1 }, { title: `rank, ${label(current.label)}`, type: "log", dtick: 1 });
+    })], { title: `rank, ${brief(reference.label)}`, type: "log", dtick: 1 }, { title: `rank, ${brief(current.label)}`, type: "log", dtick: 1 });
   const pick = (id, list) => {
     const node = document.getElementById(id);
     node.removeAllListeners("plotly_click");
