@@ -113,5 +113,5 @@ def _library() -> Any:
         import av
     except ImportError:
         raise MissingError('av (PyAV) is needed to decode videos and is not installed; pip install "nclbench[embed]"') from None
-    av.logging.set_level(av.logging.PANIC)
+    av.logging.set_level(None)
     return av
