@@ -178,11 +178,12 @@ def report(done: "Embedded", started: float, progress: "Progress") -> None:
         typer.echo(f"note: {printable(note)}", err=True)
     if done.again:
         typer.echo(f"note: {done.again} batches were there from an earlier run", err=True)
-    if done.cached or done.found is None:
+    if done.cached:
         typer.echo(f"embeddings found in the cache: {printable(done.path)}", err=True)
         return
     rates = ", ".join(f"{rate:.3g} {stage.removeprefix('embedding ')}/s" for stage, rate in progress.rates().items())
-    size = f"{done.found.queries} queries x {done.found.items} items in {time.monotonic() - started:.1f} s"
+    found = done.found
+    size = f"{found.queries} queries x {found.items} items in {time.monotonic() - started:.1f} s"
     typer.echo(f"wrote {printable(done.path)}: {size}{f' ({rates})' if rates else ''}", err=True)
 
 

@@ -26,13 +26,13 @@ _FEWEST_WORDS = 3
 class ClipEncoder:
     """An `Encoder`.
 
-    tokenizer: captions -> (n, words) ids. temporal: (n, F, D) frames and (n, F) mask -> frames that know of each other.
+    tokenizer: captions, and how many places other than `words` if given -> (n, words) ids. temporal: (n, F, D) frames and (n, F) mask -> frames that know of each other.
     first_frames: frames are written as they are before `temporal`. heads: learned weights of words and of frames.
     """
 
     family: str
     model: Any
-    tokenizer: Callable[[list[str]], Tensor]
+    tokenizer: Callable[..., Tensor]
     transform: Callable[[Image], Tensor]
     width: int
     words: int
@@ -47,7 +47,11 @@ class ClipEncoder:
 
     def texts(self, captions: Sequence[str]) -> Features:
         """whole: at the end of the text. parts: every position up to it, through the same projection, where it is causal."""
-        ids = self.tokenizer(list(captions)).to(self.device)
+        ids = self.tokenizer(list(captions))
+        # with a place more, only what was cut has other ids: a word where its end was put
+        longer = self.tokenizer(list(captions), context_length=self.words + 1)[:, : self.words]
+        cut = int((longer != ids).any(1).sum())
+        ids = ids.to(self.device)
         tower: Any = getattr(self.model, "text", self.model)
         kept: list[Tensor] = []
         hook = tower.ln_final.register_forward_hook(lambda _module, _given, found: kept.append(found))
@@ -56,13 +60,13 @@ class ClipEncoder:
                 whole = self.model.encode_text(ids)
                 end = _end(tower, ids)
                 if end is None:
-                    return Features(_back(whole))
+                    return Features(_back(whole), cut=cut)
                 parts = _projected(tower, kept[0])
         finally:
             hook.remove()
         mask = (torch.arange(ids.shape[1], device=ids.device) <= end[:, None]).cpu()
         parts = _back(parts) * mask[..., None]
-        return Features(_back(whole), parts, mask, self._weight(0, parts, mask))
+        return Features(_back(whole), parts, mask, self._weight(0, parts, mask), cut)
 
     def prepared(self, picture: Image) -> Tensor:
         return self.transform(picture)

@@ -53,12 +53,12 @@ class TwoTowers:
 
     def texts(self, captions: Sequence[str]) -> Features:
         """parts: the last hidden state of every word, through the projection of the whole text."""
-        found = self._tokenizer(list(captions), padding=True, truncation=True, max_length=self.words, return_tensors="pt")
+        found, cut = tokenized(self._tokenizer, captions, self.words)
         given = {name: found[name].to(self._device) for name in ("input_ids", "attention_mask")}
         with torch.inference_mode():
             out = self._model.text_model(**given)
             whole, parts = (self._model.text_projection(each) for each in (out.pooler_output, out.last_hidden_state))
-        return Features(_back(whole), _back(parts), (given["attention_mask"] > 0).cpu())
+        return Features(_back(whole), _back(parts), (given["attention_mask"] > 0).cpu(), cut=cut)
 
     def prepared(self, picture: Image) -> Tensor:
         found: Tensor = self._pictures(images=picture.convert("RGB"), return_tensors="pt")["pixel_values"][0]
@@ -98,6 +98,15 @@ def tokenizer(folder: Path, known: int) -> Any:
     if highest >= known:
         raise InputError(f"{printable(folder)}: its tokenizer has {highest + 1} words, its model {known}; they are of two models")
     return found
+
+
+def tokenized(tokens: Any, captions: Sequence[str], most: int) -> tuple[Any, int]:
+    """What a model is given for captions, and how many of them are longer than `most` words."""
+    found = tokens(list(captions), padding=True, truncation=True, max_length=most, return_tensors="pt")
+    if found["attention_mask"].sum(dim=1).max() < most:
+        return found, 0
+    lengths = (len(ids) for ids in tokens(list(captions), truncation=False)["input_ids"])
+    return found, sum(length > most for length in lengths)
 
 
 def words(folder: Path, asked: int | None, longest: int) -> int:
