@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from nclbench.cli import processes
+from nclbench.cli.failures import Terminated
 from nclbench.errors import UsageError
 from nclbench.files import printable
 
@@ -197,7 +198,8 @@ class resumable:  # noqa: N801
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt | Terminated):
+            what, code = ("terminated", error.code) if isinstance(error, Terminated) else ("interrupted", 130)
             where = printable(self._folder)
-            typer.echo(f"interrupted; finished batches are kept in {where}, and the same command goes on there", err=True)
-            raise SystemExit(130) from None
+            typer.echo(f"{what}; finished batches are kept in {where}, and the same command goes on there", err=True)
+            raise SystemExit(code) from None

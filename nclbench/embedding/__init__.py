@@ -90,7 +90,8 @@ def _notes(request: Request, job: Job, encoder: Encoder, found: Found) -> tuple[
 
 def _said(request: Request, job: Job, encoder: Encoder, found: Found) -> list[str]:
     """Each kind in a line with its first cases."""
-    cut = f"{found.cut} of {len(job.texts)} texts are longer than {encoder.words} words, marks included, and were cut (--max-words)"
+    most = f"more than {encoder.words} words, their marks included"
+    cut = f"{found.cut} of {len(job.texts)} texts have {most}, and were cut (--max-words)"
     lists = (
         ([f"{name}: {why}" for name, why in found.skipped], f"could not be decoded, and {found.dropped} captions with them"),
         ([f"{name}: {why}" for name, why in found.damaged], "are damaged, and were used as far as they go"),

@@ -56,12 +56,12 @@ def remembered(request: Request, job: Job, target: Path) -> Found:
     import h5py
 
     with h5py.File(target) as file:
-        lists = [
-            tuple(zip(*(file[f"{kind}/{field}"].asstr()[:] for field in ("ids", "reasons")), strict=True)) if kind in file else ()
-            for kind in ("skipped", "damaged")
-        ]
-        cut = int(file.attrs.get("texts_cut", 0))
-    return _judged(request, job, *lists, cut)
+
+        def listed(kind: str) -> tuple[tuple[str, str], ...]:
+            fields = [file[f"{kind}/{field}"].asstr()[:] for field in ("ids", "reasons")] if kind in file else [[], []]
+            return tuple((str(name), str(why)) for name, why in zip(*fields, strict=True))
+
+        return _judged(request, job, listed("skipped"), listed("damaged"), int(file.attrs.get("texts_cut", 0)))
 
 
 def _judged(

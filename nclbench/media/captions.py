@@ -102,9 +102,8 @@ def _check(rows: list[formats.Row], where: str) -> None:
     for row in rows:
         for what, text in (("a caption", row.text), ("the id", row.item), ("the name of a caption", row.name)):
             if not plain(text):
-                raise InputError(
-                    f"{where}, {printable(row.item)}: {what} holds a zero byte or half a character ({printable(text)[:60]!r}); mend it"
-                )
+                said = f"{what} holds a zero byte or half a character ({printable(text)[:60]!r})"
+                raise InputError(f"{where}, {printable(row.item)}: {said}; mend it")
 
 
 def _of_split(rows: list[formats.Row], split: str | None, where: str) -> list[formats.Row]:

@@ -166,6 +166,6 @@ def _library() -> Any:
         import av
     except ImportError:
         raise MissingError('av (PyAV) is needed to decode videos and is not installed; pip install "nclbench[embed]"') from None
-    # with any other level ffmpeg's threads wait for Python's lock, and who closes a damaged file waits for them with the lock held
+    # with any level ffmpeg's threads wait for Python's lock, and who closes a damaged file waits for them with the lock held
     av.logging.set_level(None)
     return av

@@ -18,7 +18,7 @@ from nclbench.scorers.heads import Head
 from nclbench.scorers.sets import Part
 
 # pictures in one call, so that long videos do not ask for more memory than short ones
-_PICTURES = 128
+PICTURES = 128
 _FEWEST_WORDS = 3
 
 
@@ -26,8 +26,9 @@ _FEWEST_WORDS = 3
 class ClipEncoder:
     """An `Encoder`.
 
-    tokenizer: captions, and how many places other than `words` if given -> (n, words) ids. temporal: (n, F, D) frames and (n, F) mask -> frames that know of each other.
-    first_frames: frames are written as they are before `temporal`. heads: learned weights of words and of frames.
+    tokenizer: captions, and how many places if not `words` -> (n, words) ids. temporal: (n, F, D) frames and (n, F) mask ->
+    frames that know of each other. first_frames: frames are written as they are before `temporal`. heads: learned weights of
+    words and of frames.
     """
 
     family: str
@@ -75,7 +76,7 @@ class ClipEncoder:
         """whole: the mean of the frames' vectors of length 1, of length 1 itself."""
         real = frames[mask]
         with torch.inference_mode(), exact():
-            seen = torch.cat([self.model.encode_image(some.to(self.device)) for some in torch.split(real, _PICTURES)])
+            seen = torch.cat([self.model.encode_image(some.to(self.device)) for some in torch.split(real, PICTURES)])
             there = mask.to(seen.device)
             first = torch.zeros(*mask.shape, seen.shape[1], dtype=seen.dtype, device=seen.device)
             first[there] = seen

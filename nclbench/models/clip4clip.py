@@ -57,6 +57,10 @@ def open_weights(weights: Weights, family: str, settings: Settings) -> ClipEncod
     aligned = family in ("DRL", "X-CLIP")
     found.facts |= {"header": header, "tokens_aligned": aligned, "cautions": [line for line in (caution, said) if line]}
     if matrices:
+        found.facts["cautions"].append(
+            f"{where}: of X-CLIP the features are made; its attention over similarity matrices is not computed, so scores made "
+            "of them are not X-CLIP's"
+        )
         found.facts["matrices"] = {"words": matrices.words, "frames": matrices.frames, "applied": False}
     if found.heads:
         found.facts["weights of words and frames"] = f"softmax of a head of {len(found.heads[0].layers)} layers"

@@ -1,6 +1,5 @@
 """Folders of transformers with a CLIPModel: words, frames and their vectors as the library makes them."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ from torch.nn.functional import normalize
 from nclbench.errors import InputError, UsageError
 from nclbench.files import printable
 from nclbench.models import folders, libraries
+from nclbench.models.clip import PICTURES, exact
+from nclbench.models.detection import temperature
 from nclbench.models.encoder import Features, Settings, Temperature
 
 KINDS = ("clip",)
@@ -41,14 +42,16 @@ class TwoTowers:
         longest = int(config.text_config.max_position_embeddings)
         self.words = words(folder, settings.words, longest)
         self.frames = settings.frames
-        scale = math.exp(float(self._model.logit_scale))
-        self.temperature: Temperature | None = Temperature(scale, "logit_scale of the checkpoint, exp of its logarithm")
+        self.temperature: Temperature | None
+        state = {"logit_scale": self._model.logit_scale.detach()}
+        self.temperature, caution = temperature(state, "logit_scale", printable(folder))
         self.facts: dict[str, Any] = {
             "library": f"transformers {library.__version__}",
             "class": "CLIPModel",
             "words": self.words,
             "preprocessing": _said(self._pictures),
             "video": "mean of the frames' vectors of length 1",
+            "cautions": [caution] * bool(caution),
         }
 
     def texts(self, captions: Sequence[str]) -> Features:
@@ -66,9 +69,9 @@ class TwoTowers:
 
     def videos(self, frames: Tensor, mask: Tensor) -> Features:
         count, most = mask.shape
-        with torch.inference_mode():
-            real = frames[mask].to(self._device)
-            seen = self._model.get_image_features(pixel_values=real).pooler_output
+        with torch.inference_mode(), exact():
+            some = torch.split(frames[mask], PICTURES)
+            seen = torch.cat([self._model.get_image_features(pixel_values=each.to(self._device)).pooler_output for each in some])
             parts = torch.zeros(count, most, seen.shape[1], device=seen.device)
             parts[mask.to(seen.device)] = seen
             whole = normalize(parts, dim=-1).sum(dim=1) / mask.sum(dim=1, keepdim=True).to(seen.device)
