@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL.Image import Image
+from PIL.Image import Image, new
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -17,7 +17,8 @@ from nclbench.models.detection import temperature
 from nclbench.models.encoder import Features, Settings, Temperature
 
 KINDS = ("clip",)
-
+# pixels of a side that any model sees
+_LARGEST = 1 << 13
 
 _VOCABULARIES = (
     "tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model",
@@ -36,8 +37,8 @@ class TwoTowers:
         self._model = folders.load(library.CLIPModel, folder).to(settings.device)
         self._device = settings.device
         self._tokenizer = tokenizer(folder, int(self._model.config.text_config.vocab_size))
-        self._pictures = _processor(library.CLIPImageProcessor, folder)
         config = self._model.config
+        self._pictures = _processor(library.CLIPImageProcessor, folder, int(config.vision_config.image_size))
         self.width = int(config.projection_dim)
         longest = int(config.text_config.max_position_embeddings)
         self.words = words(folder, settings.words, longest)
@@ -119,9 +120,17 @@ def words(folder: Path, asked: int | None, longest: int) -> int:
     return asked or longest
 
 
-def _processor(kind: Any, folder: Path) -> Any:
+def _processor(kind: Any, folder: Path, size: int) -> Any:
+    """The library's preprocessing of a folder; InputError where it makes no pictures of `size` for the model."""
     try:
-        return kind.from_pretrained(folder, local_files_only=True)
+        found = kind.from_pretrained(folder, local_files_only=True)
+        asked = [value for each in (found.size, found.crop_size) for value in dict(each or {}).values() if value]
+        if any(value > _LARGEST for value in asked):
+            raise ValueError(f"it makes pictures of {max(asked)} pixels")
+        made = found(images=new("RGB", (8, 8)), return_tensors="pt")["pixel_values"]
+        if tuple(made.shape[2:]) != (size, size):
+            raise ValueError(f"it makes pictures of {tuple(made.shape[2:])} pixels, but the model sees {(size, size)}")
+        return found
     except (KeyboardInterrupt, MemoryError):
         raise
     except Exception as error:

@@ -106,6 +106,8 @@ def open_sentences(folder: Path, settings: Settings) -> Sentences:
     kinds = [kind for kind, _ in steps]
     if kinds not in ([*_KNOWN], [*_KNOWN[:2]]):
         raise InputError(f"{where}: {printable(' + '.join(kinds))} is not read here; Transformer + Pooling (+ Normalize) is")
+    if _prompt(folder) and _optional(folder / steps[1][1] / "config.json").get("include_prompt") is False:
+        raise InputError(f"{where}: pools without the prompt that stands before every text (include_prompt), which is not read")
     for _, name in steps:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise InputError(f"{where}: {printable(name)} lies outside of the folder")
