@@ -269,6 +269,7 @@ def test_xclip(tmp_path: Path) -> None:
     encoder = opened(tmp_path, tensors)
     assert (encoder.family, encoder.words, encoder.frames) == ("X-CLIP", 24, 6)
     assert encoder.facts["matrices"] == {"words": 24, "frames": 6, "applied": False}
+    assert "scores made of them are not X-CLIP's" in encoder.facts["cautions"][-1]
     frames, mask = clips(encoder, LENGTHS)
     seen, first = encoder.videos(frames, mask), by_clip(frames, mask)
     close(seen.whole, pooled([sequential(video, tensors) for video in first]))

@@ -12,6 +12,7 @@ from nclbench.embedding.loop import run
 from nclbench.embedding.parts import Parts
 from nclbench.errors import MissingError, UsageError
 from nclbench.files import printable
+from nclbench.media import decoding
 from nclbench.models import open_encoder
 from nclbench.models.encoder import Encoder
 
@@ -73,6 +74,8 @@ def _embedded(
     if job.gallery is None and not encoder.sees:
         where = printable(request.checkpoint)
         raise UsageError(f"{where}: encodes texts only ({encoder.family}); give --gallery-captions FILE")
+    if request.kind == "videos":
+        decoding.library()
     with Parts(target, description) as parts:
         again = parts.done
         run(request, job, encoder, parts, report)

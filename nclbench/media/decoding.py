@@ -119,7 +119,7 @@ def _video(
 
 def _frames(path: Path, sampling: Sampling, stopped: Callable[[], bool], faults: list[str]) -> Iterator[Image.Image]:
     """Sampled frames. A packet that cannot be decoded is a fault, and the next is tried, as a player does."""
-    av = _library()
+    av = library()
     try:
         with av.open(str(path), options={"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}) as container:
             if not container.streams.video:
@@ -161,7 +161,8 @@ def _upright(frame: Any) -> Image.Image:
     return picture.rotate(frame.rotation, expand=True) if frame.rotation else picture
 
 
-def _library() -> Any:
+def library() -> Any:
+    """PyAV, silent. MissingError without it."""
     try:
         import av
     except ImportError:
