@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -131,6 +132,7 @@ def test_splits_by_name_and_by_list(tmp_path: Path) -> None:
         ("a.txt", b"x\n\ny\n", "line 2: an empty caption"),
         ("a.json", b"{}", "holds no captions"),
         ("a.txt.gz", b"\x1f\x8b\x08", "cannot be read"),
+        ("bomb.txt.gz", gzip.compress(b"a" * (65 << 20), 1), "not a plausible file"),
         ("a\x1b[31m.json", b"{", "not JSON"),
         ("a.json", b'{"v1": ["a\\u0000b"]}', "v1: a caption holds a zero byte or half a character"),
         ("a.json", b'{"v1": ["a \\ud83d b"]}', "v1: a caption holds a zero byte or half a character"),
@@ -351,3 +353,18 @@ def test_one_bad_frame_of_many_is_a_note(tmp_path: Path) -> None:
     assert len(seen) == 2 and note.startswith("1 of 3 chosen frames cannot be read (1.png: ")
     with pytest.raises(UndecodableError, match=r"1\.png"):
         pictures(Medium("v", files[1:2]), "frames", Sampling(), lambda picture: picture)
+
+
+@pytest.mark.parametrize(("matrix", "turned"), [((0, 1, -1, 0), -90), ((-1, 0, 0, -1), 180), ((0, -1, 1, 0), 90)])
+def test_a_video_held_sideways_is_shown_upright(matrix: tuple[int, int, int, int], turned: int, tmp_path: Path) -> None:
+    """The matrix of a track as telephones write it: a quarter clockwise is (0, 1, -1, 0)."""
+    path = video(tmp_path / "v.mp4", frames=3)
+    data = path.read_bytes()
+    straight = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    a, b, c, d = (each << 16 for each in matrix)
+    at = data.index(straight, data.index(b"tkhd"))
+    path.write_bytes(data[:at] + struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30) + data[at + len(straight) :])
+    (seen,), _ = pictures(Medium("v", (path,)), "videos", Sampling(), lambda picture: picture)
+    expected = frame(0, 0).rotate(turned, expand=True)
+    assert seen.size == expected.size
+    assert np.abs(np.asarray(seen, dtype=int) - np.asarray(expected, dtype=int)).mean() < 8

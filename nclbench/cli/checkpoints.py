@@ -198,7 +198,7 @@ class resumable:  # noqa: N801
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, KeyboardInterrupt | Terminated):
+        if isinstance(error, KeyboardInterrupt | Terminated) and Path(self._folder).exists():
             what, code = ("terminated", error.code) if isinstance(error, Terminated) else ("interrupted", 130)
             where = printable(self._folder)
             typer.echo(f"{what}; finished batches are kept in {where}, and the same command goes on there", err=True)

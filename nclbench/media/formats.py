@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nclbench.archives import FREE_BYTES, RATIO
 from nclbench.errors import InputError
 from nclbench.files import printable, regular
 from nclbench.media.names import stem
@@ -62,9 +63,13 @@ def text_of(path: Path) -> str:
     """A text file whole, in UTF-8. InputError where it is not one."""
     where = printable(path)
     packed = regular(path).name.endswith(".gz")
+    stored = path.stat().st_size
+    most = min(max(FREE_BYTES, RATIO * stored), _LARGEST) if packed else _LARGEST
     try:
         with gzip.open(path, "rb") if packed else path.open("rb") as stream:
-            data = stream.read(_LARGEST)
+            data = stream.read(most + 1)
+        if len(data) > most:
+            raise InputError(f"{where}: {stored} bytes that hold more than {most}; not a plausible file of captions")
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
