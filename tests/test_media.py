@@ -300,6 +300,9 @@ from pathlib import Path
 from nclbench.media.decoding import Sampling, pictures
 from nclbench.media.listing import Medium
 seen, note = pictures(Medium("v", (Path(sys.argv[1]),)), "videos", Sampling(0, None), lambda picture: 1)
+import av
+# any other level takes Python's lock on ffmpeg's threads
+assert av.logging.get_level() is None
 print(len(seen), note)
 """
 

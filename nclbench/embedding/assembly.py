@@ -77,7 +77,7 @@ def _judged(
 
 
 def _cut(request: Request, job: Job, parts: Parts) -> int:
-    return sum(int(parts.said(name)["cut"]) for name, _ in text_batches(request, job))
+    return sum(int(parts.said(name).get("cut", 0)) for name, _ in text_batches(request, job))
 
 
 def assemble(
