@@ -144,6 +144,49 @@ def test_code_that_a_configuration_names_is_refused(folder: Path, tmp_path: Path
     assert not (tmp_path / "ran").exists()
 
 
+def test_an_index_leads_nowhere_else(folder: Path, tmp_path: Path) -> None:
+    """The library would follow it out of the folder, or into a pickle, and say how to switch its protection off."""
+    place = tmp_path / "hostile"
+    shutil.copytree(folder, place)
+    (place / "model.safetensors").rename(tmp_path / "out.safetensors")
+    torch.save({"logit_scale": Payload(tmp_path / "ran")}, place / "evil.bin")
+    for name in ("../out.safetensors", "evil.bin"):
+        (place / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": {"logit_scale": name}}))
+        assert "names no .safetensors files of this folder" in refused(place)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_would_give_other_numbers_or_fetch_code_is_refused(folder: Path, tmp_path: Path) -> None:
+    assert "attn_implementation" in refused(altered(folder, tmp_path / "a", "config.json", attn_implementation="some/kernel"))
+    assert "holds an adapter" in refused(altered(folder, tmp_path / "b", "adapter_config.json", peft_type="LORA"))
+    place = altered(folder, tmp_path / "c", "preprocessor_config.json", crop_size={"height": 16, "width": 16})
+    assert "it makes pictures of (16, 16) pixels, but the model sees (32, 32)" in refused(place)
+    place = altered(folder, tmp_path / "d", "preprocessor_config.json", crop_size={"height": 10**7, "width": 10**7})
+    assert "pictures of 10000000 pixels" in refused(place)
+    prompted = sentence_folder(tmp_path / "prompted")
+    prompts = {"prompts": {"query": "query: "}, "default_prompt_name": "query"}
+    (prompted / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    altered(prompted / "1_Pooling", prompted / "2", "config.json", include_prompt=False)
+    shutil.copy(prompted / "2" / "config.json", prompted / "1_Pooling" / "config.json")
+    assert "include_prompt" in refused(prompted)
+
+
+@pytest.mark.parametrize(("stored", "scale"), [(math.log(100), 100.0), (50.0, 50.0), (900.0, None)])
+def test_temperatures_of_folders_follow_the_same_rules(stored: float, scale: float | None, folder: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    place = tmp_path / "clip"
+    shutil.copytree(folder, place)
+    tensors = load_file(place / "model.safetensors") | {"logit_scale": torch.tensor(stored)}
+    save_file(tensors, place / "model.safetensors", {"format": "pt"})
+    if scale is None:
+        assert "no temperature" in refused(place)
+        return
+    encoder = open_encoder(place, Settings())
+    assert encoder.temperature is not None and encoder.temperature.scale == pytest.approx(scale, rel=1e-5)
+    assert len(encoder.facts["cautions"]) == (stored == 50)
+
+
 def test_damaged_and_foreign_folders_say_what_is_wrong(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "config.json" in refused(tmp_path / "empty")
@@ -156,6 +199,8 @@ def test_damaged_and_foreign_folders_say_what_is_wrong(folder: Path, tmp_path: P
     data = (cut / "model.safetensors").read_bytes()
     (cut / "model.safetensors").write_bytes(data[: len(data) // 2])
     assert "cannot be opened" in refused(cut)
+    (cut / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    assert "run git lfs pull" in refused(cut)
     (cut / "model.safetensors").unlink()
     assert "no weights" in refused(cut)
     (cut / "config.json").write_text("{")

@@ -1,5 +1,6 @@
 """The loop and its file: equal to the encoder itself, resumable at any moment, honest about what it left out."""
 
+import errno
 import json
 import os
 import shutil
@@ -348,6 +349,24 @@ def test_what_cannot_be_decoded_is_listed_and_the_rest_goes_on(place: Path, tmp_
         embed(request, tmp_path / "none.h5", silent)
 
 
+def test_what_comes_from_the_cache_says_what_it_left_out(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NCLBENCH_CACHE", str(tmp_path / "cache"))
+    videos = tmp_path / "videos"
+    shutil.copytree(place / "videos", videos)
+    (videos / "v3.mp4").write_bytes(b"nothing")
+    data = bytearray((videos / "v9.mp4").read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 200] = bytes(200)
+    (videos / "v9.mp4").write_bytes(data)
+    request = replace(asked(place, settings=Settings(frames=4, words=5)), gallery=videos)
+    first, again = cached(request, silent), cached(request, silent)
+    assert not first.cached and again.cached and again.found == first.found and again.notes == first.notes
+    for said in ("1 videos could not be decoded, and 2 captions with them (v3: ", "1 videos are damaged", "20 of 20 texts have"):
+        assert any(said in note for note in again.notes), (said, again.notes)
+    with pytest.raises(InputError, match="2 files are not as they should be .*v3"):
+        cached(replace(request, strict=True), silent)
+    assert arrays(first.path)["damaged/ids"].tolist() == [b"v9"] and len(nclbench.load(first.path).items) == 9
+
+
 def test_captions_without_a_video_are_an_error_or_dropped(place: Path, tmp_path: Path) -> None:
     videos = tmp_path / "videos"
     shutil.copytree(place / "videos", videos)
@@ -395,6 +414,54 @@ def test_captions_of_the_same_words_have_the_same_bits_wherever_they_stand(place
         for text, row, words in zip(side.captions, side.vectors, side.tokens.values, strict=True):
             assert known.setdefault(text, row.tobytes() + words.tobytes()) == row.tobytes() + words.tobytes()
     assert set(known) == set(texts)
+
+
+@pytest.mark.parametrize("kind", ["clip", "bert", "clip4clip"])
+def test_captions_that_are_cut_are_counted(kind: str, place: Path, tmp_path: Path) -> None:
+    captions = tmp_path / "c.json"
+    # with the marks of start and end 4, 5, 6 and 20 words
+    texts = ["a dog", "the dog runs", "the man eats a", " ".join(["cat"] * 18)]
+    captions.write_text(json.dumps({f"v{at}": text for at, text in enumerate(texts)}))
+    checkpoint = clip4clip(tmp_path) if kind == "clip4clip" else place / kind
+    shown = ("captions", captions, 1) if kind == "bert" else ("videos", place / "videos", None)
+    if kind == "bert":
+        captions.write_text(json.dumps({f"v{at}": [text, "a"] for at, text in enumerate(texts)}))
+    for words, cut in ((5, 2), (6, 1)):
+        request = Request(checkpoint, captions, *shown[:2], per_item=shown[2], settings=Settings(words=words))
+        done = embed(request, tmp_path / f"{words}.h5", silent)
+        assert done.found.cut == cut
+        said = f"{cut} of {4 + (kind == 'bert')} texts have more than {words} words, their marks included, and were cut"
+        assert any(said in note for note in done.notes)
+    done = embed(replace(request, settings=Settings()), tmp_path / "all.h5", silent)
+    assert done.found.cut == (kind == "bert") and any("cut" in note for note in done.notes) == (kind == "bert")
+
+
+def test_a_checkpoint_is_known_by_all_of_its_weights(tmp_path: Path) -> None:
+    from nclbench.embedding.description import checkpoint_hash
+    from nclbench.models.open_clip_checkpoints import FILES
+
+    for name in (*FILES, "spm.spm"):
+        (tmp_path / name).write_bytes(b"a")
+        first = checkpoint_hash(tmp_path)
+        (tmp_path / name).write_bytes(b"b")
+        assert checkpoint_hash(tmp_path) != first, name
+
+
+def test_a_disk_without_room_is_one_line(place: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before HDF5 begins, which may end the whole process where it cannot go on."""
+
+    def full(handle: int, start: int, size: int) -> None:
+        assert size > 0.8 * whole.stat().st_size
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        with pytest.raises(MissingError, match="could not be written .No space left on device"):
+            embed(asked(place), tmp_path / "out.h5", silent)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.h5.parts"]
+    monkeypatch.setattr(libraries.transformers().CLIPModel, "get_image_features", full)
+    embed(asked(place), tmp_path / "out.h5", silent)
+    same(tmp_path / "out.h5", whole)
 
 
 def test_numbers_that_are_not_finite_are_never_written(place: Path, tmp_path: Path) -> None:
@@ -463,9 +530,10 @@ def test_a_run_that_is_ended_from_outside(number: signal.Signals, calls: int, pl
     assert time.monotonic() - began < 5
     assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
     assert not (tmp_path / "out.h5").exists()
-    if number == signal.SIGINT:
-        last = said.splitlines()[-1]
-        assert last == "interrupted; finished batches are kept in out.h5.parts, and the same command goes on there"
+    if number != signal.SIGKILL:
+        what = "interrupted" if number == signal.SIGINT else "terminated"
+        last = f"{what}; finished batches are kept in out.h5.parts, and the same command goes on there"
+        assert said.splitlines()[-1] == last and "nothing was written" not in said
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=True, env=env)
     again = [line for line in done.stderr.splitlines() if line in ("texts", "videos")]
     assert len(again) <= 11 - (7 if calls > 7 else 0) - max(calls - 8, 0)

@@ -2,7 +2,11 @@
 
 import gzip
 import json
+import os
 import shutil
+import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,7 @@ from PIL import Image
 from tiny_folders import frame, video
 
 from nclbench.errors import InputError, MissingError, UsageError
-from nclbench.media import listed, read_captions
+from nclbench.media import decoding, listed, read_captions
 from nclbench.media.captions import dealt
 from nclbench.media.decoding import Sampling, StoppedError, UndecodableError, pictures
 from nclbench.media.listing import Medium, same_content
@@ -128,7 +132,13 @@ def test_splits_by_name_and_by_list(tmp_path: Path) -> None:
         ("a.txt", b"x\n\ny\n", "line 2: an empty caption"),
         ("a.json", b"{}", "holds no captions"),
         ("a.txt.gz", b"\x1f\x8b\x08", "cannot be read"),
+        ("bomb.txt.gz", gzip.compress(b"a" * (65 << 20), 1), "not a plausible file"),
         ("a\x1b[31m.json", b"{", "not JSON"),
+        ("a.json", b'{"v1": ["a\\u0000b"]}', "v1: a caption holds a zero byte or half a character"),
+        ("a.json", b'{"v1": ["a \\ud83d b"]}', "v1: a caption holds a zero byte or half a character"),
+        ("a.json", b'{"v\\u00001": ["a"]}', "the id holds a zero byte"),
+        ("a.csv", b"video_id,caption,caption\nv1,x,y\n", "has the column 'caption' twice"),
+        ("a.jsonl", b'{"id": null, "caption": "x"}\n', "line 1: no id of what it describes"),
     ],
 )
 def test_malformed_captions_give_one_line_with_the_place(name: str, data: bytes, said: str, tmp_path: Path) -> None:
@@ -147,6 +157,8 @@ def test_one_file_dealt_to_queries_and_gallery(tmp_path: Path) -> None:
     assert gallery.texts == ("a", "d", "f") and queries.texts == ("b", "c", "e")
     assert "4 captions" in queries.notes[0]
     assert dealt(both, both, 1, 2)[0].texts == ("c",)
+    again = read_captions(tmp_path / ".." / tmp_path.name / "c.json")
+    assert again.origin != both.origin and dealt(both, again, None, 1)[0].texts == queries.texts
     with pytest.raises(UsageError, match="--gallery-per-item"):
         dealt(both, both, None, None)
     (tmp_path / "other.json").write_text(json.dumps({"v9": ["x"]}))
@@ -177,12 +189,22 @@ def test_the_benchmarks_own_files(name: str, given: dict[str, Any], counts: tupl
     assert len(set(found.ids)) == len(found)
 
 
+def test_letters_that_end_lines_elsewhere_do_not_end_them_here(tmp_path: Path) -> None:
+    texts = ["one\u2028two", "three\x85four", "five\x0csix"]
+    lines = [json.dumps({"video_id": "v1", "caption": text}, ensure_ascii=False) for text in texts]
+    (tmp_path / "c.jsonl").write_text("\r\n".join(lines), newline="")
+    assert read_captions(tmp_path / "c.jsonl").texts == tuple(texts)
+    (tmp_path / "ids.csv").write_text('video_id,note\nv1,"two\nlines"\nv2,x\n')
+    assert read_list(tmp_path / "ids.csv") == ["v1", "v2"]
+
+
 def test_names() -> None:
     assert stem("/a/b/video7020.mp4") == stem("video7020") == "video7020"
     assert stem("2258277193_586949ec62.jpg.1") == "2258277193_586949ec62.jpg.1"
     assert stem("v_1.5-3.2") == "v_1.5-3.2"
     assert stem("/x/1@N07_5468f50dfb") == stem("1@N07_5468f50dfb.") == stem("1@N07_5468f50dfb.mts") == "1@N07_5468f50dfb"
     assert sorted(["f10", "f2", "a1b10", "a1b9"], key=natural) == ["a1b9", "a1b10", "f2", "f10"]
+    assert sorted(["1\u00b23", "\u00b2", "1", "01"], key=natural) == sorted(["01", "1", "\u00b2", "1\u00b23"], key=natural)
 
 
 def test_media_are_found_by_id_and_doubled_ones_are_listed(tmp_path: Path) -> None:
@@ -203,6 +225,31 @@ def test_media_are_found_by_id_and_doubled_ones_are_listed(tmp_path: Path) -> No
         listed("frames", tmp_path / "b")
     with pytest.raises(MissingError, match="no such folder"):
         listed("images", tmp_path / "nothing")
+
+
+def test_folders_of_frames_are_never_mixed_and_links_are_followed(tmp_path: Path) -> None:
+    for place in ("train/v1", "test/v1", "frames", "elsewhere"):
+        (tmp_path / "frames" / place).mkdir(parents=True)
+        frame(0, 1).save(tmp_path / "frames" / place / f"{place[:2]}.png")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "v9").symlink_to(tmp_path / "frames" / "elsewhere")
+    (tmp_path / "linked" / "again").symlink_to(tmp_path / "linked")
+    media, left_out = listed("frames", tmp_path / "frames")
+    assert [(medium.id, [path.name for path in medium.files]) for medium in media] == [
+        ("elsewhere", ["el.png"]), ("frames", ["fr.png"]), ("v1", ["te.png"]),
+    ]  # fmt: skip
+    assert left_out == ["train/v1 (its id v1 is taken by test/v1)"]
+    assert [medium.id for medium in listed("frames", tmp_path / "linked")[0]] == ["v9"]
+
+
+def test_a_file_whose_name_is_no_text_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "v1.mp4").write_bytes(b"x")
+    try:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4")).write_bytes(b"x")
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 alone")
+    media, left_out = listed("videos", tmp_path)
+    assert [medium.id for medium in media] == ["v1"] and left_out == ["caf\ufffd.mp4 (its name is not UTF-8)"]
 
 
 def test_sampling_is_clip4clips() -> None:
@@ -229,6 +276,46 @@ def test_the_right_frames_come_out_of_a_video(ending: str, tmp_path: Path) -> No
     assert nearest == list(range(0, 95, 5)) and not note
     few, _ = pictures(Medium("v", (path,)), "videos", Sampling(2, 4), lambda picture: np.asarray(picture))
     assert all((a == np.asarray(seen[at])).all() for a, at in zip(few, (0, 6, 12, 18), strict=True))
+
+
+def test_a_long_video_is_read_twice_for_the_same_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    medium = Medium("v", (video(tmp_path / "v.mp4", frames=95, rate=10),))
+    held: list[int] = []
+
+    def see(picture: Image.Image) -> Any:
+        held.append(1)
+        return np.asarray(picture)
+
+    short, _ = pictures(medium, "videos", Sampling(0, 4), see)
+    assert len(held) == 95
+    held.clear()
+    monkeypatch.setattr(decoding, "_HELD", 10)
+    long, _ = pictures(medium, "videos", Sampling(0, 4), see)
+    assert len(held) == 14 and all((a == b).all() for a, b in zip(short, long, strict=True))
+
+
+DAMAGED = """
+import sys
+from pathlib import Path
+from nclbench.media.decoding import Sampling, pictures
+from nclbench.media.listing import Medium
+seen, note = pictures(Medium("v", (Path(sys.argv[1]),)), "videos", Sampling(0, None), lambda picture: 1)
+import av
+# any other level takes Python's lock on ffmpeg's threads
+assert av.logging.get_level() is None
+print(len(seen), note)
+"""
+
+
+def test_damage_in_the_middle_neither_hangs_nor_ends_a_video(tmp_path: Path) -> None:
+    """In a process of its own: what hung could not be interrupted."""
+    path = video(tmp_path / "v.mp4", frames=600, rate=10)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 2000] = np.random.default_rng(0).bytes(2000)
+    path.write_bytes(data)
+    done = subprocess.run([sys.executable, "-c", DAMAGED, str(path)], capture_output=True, text=True, timeout=60, check=True)
+    count, _, note = done.stdout.strip().partition(" ")
+    assert 550 < int(count) < 600 and "faults in it (Invalid data found" in note and done.stderr == ""
 
 
 def test_what_cannot_be_decoded_says_why(tmp_path: Path) -> None:
@@ -258,3 +345,29 @@ def test_what_cannot_be_decoded_says_why(tmp_path: Path) -> None:
         pictures(Medium("x", (tmp_path / "bomb.png",)), "images", Sampling(), lambda picture: picture)
     with pytest.raises(StoppedError):
         pictures(Medium("x", (good,)), "videos", Sampling(), lambda picture: picture, lambda: True)
+
+
+def test_one_bad_frame_of_many_is_a_note(tmp_path: Path) -> None:
+    for at in range(3):
+        frame(0, at).save(tmp_path / f"{at}.png")
+    (tmp_path / "1.png").write_bytes(b"no")
+    files = tuple(tmp_path / f"{at}.png" for at in range(3))
+    seen, note = pictures(Medium("v", files), "frames", Sampling(), lambda picture: picture)
+    assert len(seen) == 2 and note.startswith("1 of 3 chosen frames cannot be read (1.png: ")
+    with pytest.raises(UndecodableError, match=r"1\.png"):
+        pictures(Medium("v", files[1:2]), "frames", Sampling(), lambda picture: picture)
+
+
+@pytest.mark.parametrize(("matrix", "turned"), [((0, 1, -1, 0), -90), ((-1, 0, 0, -1), 180), ((0, -1, 1, 0), 90)])
+def test_a_video_held_sideways_is_shown_upright(matrix: tuple[int, int, int, int], turned: int, tmp_path: Path) -> None:
+    """The matrix of a track as telephones write it: a quarter clockwise is (0, 1, -1, 0)."""
+    path = video(tmp_path / "v.mp4", frames=3)
+    data = path.read_bytes()
+    straight = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    a, b, c, d = (each << 16 for each in matrix)
+    at = data.index(straight, data.index(b"tkhd"))
+    path.write_bytes(data[:at] + struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30) + data[at + len(straight) :])
+    (seen,), _ = pictures(Medium("v", (path,)), "videos", Sampling(), lambda picture: picture)
+    expected = frame(0, 0).rotate(turned, expand=True)
+    assert seen.size == expected.size
+    assert np.abs(np.asarray(seen, dtype=int) - np.asarray(expected, dtype=int)).mean() < 8

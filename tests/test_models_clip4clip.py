@@ -129,7 +129,7 @@ def test_mean_pooling(tmp_path: Path) -> None:
 def test_the_sequential_transformer(header: str, tmp_path: Path) -> None:
     tensors = transformer()
     encoder = opened(tmp_path, tensors, Settings(header=header))
-    assert (encoder.frames, encoder.facts["header"]) == (77, "seqTransf")
+    assert (encoder.frames, encoder.facts["header"]) == (12, "seqTransf")
     frames, mask = clips(encoder, LENGTHS)
     seen = encoder.videos(frames, mask)
     # one video at a time, so that no mask is needed
@@ -269,6 +269,7 @@ def test_xclip(tmp_path: Path) -> None:
     encoder = opened(tmp_path, tensors)
     assert (encoder.family, encoder.words, encoder.frames) == ("X-CLIP", 24, 6)
     assert encoder.facts["matrices"] == {"words": 24, "frames": 6, "applied": False}
+    assert "scores made of them are not X-CLIP's" in encoder.facts["cautions"][-1]
     frames, mask = clips(encoder, LENGTHS)
     seen, first = encoder.videos(frames, mask), by_clip(frames, mask)
     close(seen.whole, pooled([sequential(video, tensors) for video in first]))

@@ -16,7 +16,7 @@ from nclbench.cli.datasets import app as datasets
 from nclbench.cli.demo import demo
 from nclbench.cli.embed import embed
 from nclbench.cli.eval import evaluate
-from nclbench.cli.failures import INTERRUPTED, debugging, explained
+from nclbench.cli.failures import INTERRUPTED, Terminated, debugging, explained
 from nclbench.cli.gate import gate
 from nclbench.cli.hubness_report import hubness_report
 from nclbench.cli.inspect import inspect
@@ -95,8 +95,7 @@ def main() -> None:
 
 
 def _terminated(number: int, frame: Any) -> None:
-    _say("terminated; nothing was written")
-    sys.exit(128 + number)
+    raise Terminated(128 + number)
 
 
 def _say(line: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from nclbench.cli import processes
+from nclbench.cli.failures import Terminated
 from nclbench.errors import UsageError
 from nclbench.files import printable
 
@@ -178,11 +179,12 @@ def report(done: "Embedded", started: float, progress: "Progress") -> None:
         typer.echo(f"note: {printable(note)}", err=True)
     if done.again:
         typer.echo(f"note: {done.again} batches were there from an earlier run", err=True)
-    if done.cached or done.found is None:
+    if done.cached:
         typer.echo(f"embeddings found in the cache: {printable(done.path)}", err=True)
         return
     rates = ", ".join(f"{rate:.3g} {stage.removeprefix('embedding ')}/s" for stage, rate in progress.rates().items())
-    size = f"{done.found.queries} queries x {done.found.items} items in {time.monotonic() - started:.1f} s"
+    found = done.found
+    size = f"{found.queries} queries x {found.items} items in {time.monotonic() - started:.1f} s"
     typer.echo(f"wrote {printable(done.path)}: {size}{f' ({rates})' if rates else ''}", err=True)
 
 
@@ -196,7 +198,8 @@ class resumable:  # noqa: N801
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt | Terminated) and Path(self._folder).exists():
+            what, code = ("terminated", error.code) if isinstance(error, Terminated) else ("interrupted", 130)
             where = printable(self._folder)
-            typer.echo(f"interrupted; finished batches are kept in {where}, and the same command goes on there", err=True)
-            raise SystemExit(130) from None
+            typer.echo(f"{what}; finished batches are kept in {where}, and the same command goes on there", err=True)
+            raise SystemExit(code) from None

@@ -9,7 +9,7 @@ import typer
 from nclbench.cli import options, processes, targets
 from nclbench.cli.checkpoints import Asked, asks, report, resumable
 from nclbench.cli.progress import Progress
-from nclbench.errors import UsageError
+from nclbench.errors import MissingError, UsageError
 from nclbench.files import printable
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ def _tell(request: "Request") -> None:
     from nclbench.embedding.job import find
 
     job = find(request)
+    if not request.checkpoint.exists():
+        raise MissingError(f"{printable(request.checkpoint)}: no such file or folder")
     typer.echo(f"queries: {len(job.queries)} captions of {len(job.queries.things)} things from {job.queries.origin}")
     typer.echo(f"gallery: {job.items} {request.kind} from {printable(request.gallery)}")
     typer.echo(f"first: {printable(job.queries.ids[0])} -> {printable(job.queries.items[0])}: {printable(job.queries.texts[0])}")

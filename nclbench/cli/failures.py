@@ -10,6 +10,10 @@ INTERRUPTED = (130, "interrupted; nothing was written")
 BUG = 70
 
 
+class Terminated(SystemExit):
+    """Somebody asked the process to end."""
+
+
 def explained(error: BaseException) -> tuple[int, str]:
     """(exit code, line). The line is empty where there is nothing to say: a reader that has gone is not an error."""
     if isinstance(error, NclbenchError):
@@ -17,6 +21,8 @@ def explained(error: BaseException) -> tuple[int, str]:
     # typer makes SystemExit(1) of a BrokenPipeError
     if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):
         return 0, ""
+    if isinstance(error, Terminated):
+        return int(str(error.code)), "terminated; nothing was written"
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None), ""
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":

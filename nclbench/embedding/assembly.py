@@ -24,33 +24,60 @@ _FIELDS = {"whole": "embeddings", "parts": "tokens/values", "mask": "tokens/mask
 
 @dataclass(frozen=True)
 class Found:
-    """What came of the media. skipped, damaged: (id, reason) each; dropped: captions of what was skipped."""
+    """What came of it. skipped, damaged: (id, reason) each; dropped: captions of what was skipped; cut: texts that are longer
+    than the encoder reads.
+    """
 
     queries: int
     items: int
     skipped: tuple[tuple[str, str], ...] = ()
     damaged: tuple[tuple[str, str], ...] = ()
     dropped: int = 0
+    cut: int = 0
 
 
 def outcome(request: Request, job: Job, encoder: Encoder, parts: Parts) -> Found:
     """InputError where nothing could be decoded, or under `strict` not everything."""
     if job.gallery is not None:
-        return Found(len(job.queries), len(job.gallery))
+        return Found(len(job.queries), len(job.gallery), cut=_cut(request, job, parts))
     said = [parts.said(name) for name, _ in item_batches(request, job, encoder.frames)]
     skipped = tuple((str(a), str(b)) for each in said for a, b in each["skipped"])
     damaged = tuple((str(a), str(b)) for each in said for a, b in each["damaged"])
-    gone = {name for name, _ in skipped}
-    dropped = sum(item in gone for item in job.queries.items)
-    found = Found(len(job.queries) - dropped, job.items - len(skipped), skipped, damaged, dropped)
-    where = printable(request.gallery)
+    found = _judged(request, job, skipped, damaged, _cut(request, job, parts))
     if not found.items or not found.queries:
         name, why = skipped[0]
+        where = printable(request.gallery)
         raise InputError(f"{where}: none of the {job.items} {request.kind} can be decoded (first {printable(name)}: {why})")
+    return found
+
+
+def remembered(request: Request, job: Job, target: Path) -> Found:
+    """The same of a file that an earlier run has written."""
+    import h5py
+
+    with h5py.File(target) as file:
+
+        def listed(kind: str) -> tuple[tuple[str, str], ...]:
+            fields = [file[f"{kind}/{field}"].asstr()[:] for field in ("ids", "reasons")] if kind in file else [[], []]
+            return tuple((str(name), str(why)) for name, why in zip(*fields, strict=True))
+
+        return _judged(request, job, listed("skipped"), listed("damaged"), int(file.attrs.get("texts_cut", 0)))
+
+
+def _judged(
+    request: Request, job: Job, skipped: tuple[tuple[str, str], ...], damaged: tuple[tuple[str, str], ...], cut: int
+) -> Found:
     if request.strict and (skipped or damaged or job.left_out):
         first = [f"{printable(name)}: {why}" for name, why in (*skipped, *damaged)] + [printable(each) for each in job.left_out]
+        where = printable(request.gallery)
         raise InputError(f"{where}: {len(first)} files are not as they should be (first {first[0]}); --strict takes none such")
-    return found
+    gone = {name for name, _ in skipped}
+    dropped = sum(item in gone for item in job.queries.items)
+    return Found(len(job.queries) - dropped, job.items - len(skipped), skipped, damaged, dropped, cut)
+
+
+def _cut(request: Request, job: Job, parts: Parts) -> int:
+    return sum(int(parts.said(name).get("cut", 0)) for name, _ in text_batches(request, job))
 
 
 def assemble(
@@ -72,9 +99,10 @@ def assemble(
     arrays[f"{split}/text/ids"] = texts([job.queries.ids[row] for row in rows])
     arrays[f"{split}/text/captions"] = texts([job.queries.texts[row] for row in rows])
     arrays |= _relation(job, split, group, gone, [job.queries.items[row] for row in rows])
-    if found.skipped:
-        arrays["skipped/ids"] = texts([name for name, _ in found.skipped])
-        arrays["skipped/reasons"] = texts([why for _, why in found.skipped])
+    for kind, listed in (("skipped", found.skipped), ("damaged", found.damaged)):
+        if listed:
+            arrays[f"{kind}/ids"] = texts([name for name, _ in listed])
+            arrays[f"{kind}/reasons"] = texts([why for _, why in listed])
     write(arrays, _attributes(request, encoder, found, description), target)
 
 
@@ -126,6 +154,7 @@ def _attributes(
         "settings": json.dumps(description["settings"]),
         "versions": json.dumps(description["versions"]),
         "skipped": len(found.skipped),
+        "texts_cut": found.cut,
     }
     for name in ("fps", "most"):
         if description["settings"].get(name) is not None:

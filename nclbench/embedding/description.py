@@ -15,7 +15,7 @@ from nclbench.files import printable, regular, sha256
 from nclbench.media.captions import Captions
 from nclbench.models.encoder import Encoder
 
-_READ = (".json", ".txt", ".model", ".safetensors", ".bin", ".pt")
+_READ = (".json", ".txt", ".model", ".spm", ".safetensors", ".bin", ".pt", ".pth")
 _LIBRARIES = ("torch", "transformers", "tokenizers", "open_clip_torch", "torchvision", "av", "pillow")
 
 

@@ -84,7 +84,8 @@ def find(request: Request) -> Job:
     queries, notes = _with_media(queries, by_id, request)
     chosen = [by_id[name] for name in queries.things]
     if request.everything:
-        chosen += [medium for medium in media if medium.id not in set(queries.things)]
+        described = set(queries.things)
+        chosen += [medium for medium in media if medium.id not in described]
     twins = same_content(chosen)
     if twins:
         first, second = twins[0]

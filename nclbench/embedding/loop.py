@@ -1,6 +1,7 @@
 """Batch after batch through the encoder, each into a shard; what a shard already holds is not made again."""
 
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -36,7 +37,7 @@ def _texts(job: Job, request: Request, encoder: Encoder, parts: Parts, report: R
     for name, rows in todo:
         found = _by_length(texts[rows], request.batch, encoder)
         arrays = _arrays(found, texts[rows], "tokens" in request.parts, request.dtype, job.queries.origin)
-        parts.write(name, arrays, {"rows": rows.stop - rows.start})
+        parts.write(name, arrays, {"rows": rows.stop - rows.start, "cut": found.cut})
         done += rows.stop - rows.start
         report("embedding texts", done, len(texts))
 
@@ -57,7 +58,8 @@ def _by_length(texts: Sequence[str], batch: int, encoder: Encoder) -> Features:
 
     masks = [each.mask if each.mask is not None or each.parts is None else _all(each.parts) for each in found]
     whole = torch.cat([each.whole for each in found])[back]
-    return Features(whole, joined([each.parts for each in found]), joined(masks), joined([each.weight for each in found]))
+    weights, cut = joined([each.weight for each in found]), sum(each.cut for each in found)
+    return Features(whole, joined([each.parts for each in found]), joined(masks), weights, cut)
 
 
 def _all(parts: Tensor) -> Tensor:
@@ -77,7 +79,9 @@ def _media(job: Job, request: Request, encoder: Encoder, parts: Parts, report: R
     def decoded(medium: Medium) -> tuple[list[Tensor], str]:
         return pictures(medium, request.kind, how, encoder.prepared, stop.is_set)
 
-    with ThreadPoolExecutor(_DECODERS) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(_DECODERS) as pool:
+        # of pillow, about single pictures: filters hold for all threads, so they are set once around them
+        warnings.simplefilter("ignore")
         try:
             coming = [pool.submit(decoded, medium) for medium in todo[0][1]] if todo else []
             for at, (name, batch) in enumerate(todo):

@@ -43,8 +43,10 @@ class Parts:
             raise MissingError(f"{where}: cannot be written ({error.strerror})") from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
             self._lock.close()
+            if not isinstance(error, BlockingIOError | PermissionError):
+                raise MissingError(f"{where}: cannot be locked ({error.strerror}); give an -o on another disk") from None
             raise MissingError(f"{where}: another run is writing it; wait for it, or give another -o") from None
         try:
             self._open(where)

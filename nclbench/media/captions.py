@@ -8,7 +8,7 @@ from pathlib import Path
 from nclbench.errors import InputError, UsageError
 from nclbench.files import printable
 from nclbench.media import formats
-from nclbench.media.names import stem
+from nclbench.media.names import plain, stem
 from nclbench.media.splits import read_list
 
 
@@ -58,7 +58,8 @@ def read_captions(
     """
     table = formats.read(Path(path))
     where = printable(path)
-    rows = [formats.Row(stem(row.item), row.text, row.name, row.split) for row in table.rows]
+    rows = [formats.Row(stem(row.item.strip()), row.text, row.name, row.split) for row in table.rows]
+    _check(rows, where)
     rows = _of_split(rows, split, where)
     notes: list[str] = []
     if split_list is not None:
@@ -77,7 +78,7 @@ def dealt(queries: Captions, gallery: Captions, per_query: int | None, per_item:
     Of one and the same file the gallery takes the first of each thing, and the others ask; a caption with the same words as
     one of its own in the gallery asks nothing. Queries without an answer in the gallery are dropped, and counted.
     """
-    same = queries.origin == gallery.origin
+    same = Path(queries.origin).resolve() == Path(gallery.origin).resolve()
     if same and per_item is None:
         raise UsageError("queries and gallery are one file; say with --gallery-per-item how many captions the gallery takes")
     gallery = gallery if per_item is None else gallery.first(per_item)
@@ -94,6 +95,15 @@ def dealt(queries: Captions, gallery: Captions, per_query: int | None, per_item:
     if not kept:
         raise InputError(f"{queries.origin}: no caption describes what {gallery.origin} does; their ids must be the same")
     return (queries if per_query is None else queries.first(per_query)), gallery
+
+
+def _check(rows: list[formats.Row], where: str) -> None:
+    """InputError for what neither a tokenizer nor HDF5 takes as text."""
+    for row in rows:
+        for what, text in (("a caption", row.text), ("the id", row.item), ("the name of a caption", row.name)):
+            if not plain(text):
+                said = f"{what} holds a zero byte or half a character ({printable(text)[:60]!r})"
+                raise InputError(f"{where}, {printable(row.item)}: {said}; mend it")
 
 
 def _of_split(rows: list[formats.Row], split: str | None, where: str) -> list[formats.Row]:

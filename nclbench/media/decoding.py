@@ -1,7 +1,6 @@
 """Pictures out of files: frames of a video at a rate as CLIP4Clip takes them, pictures of a folder, one picture."""
 
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +18,10 @@ _CONTAINERS = (
 )
 # what a file may be taken for, whatever its name: others are programs (EPS)
 _PICTURES = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+# pixels; as many as pillow warns of
+_LARGEST = 89_478_485
+# prepared pictures of one video in memory: 150 MB of 224 x 224
+_HELD = 256
 Seen = TypeVar("Seen")
 
 
@@ -59,27 +62,64 @@ def pictures(
     if kind == "videos":
         return _video(medium.files[0], sampling, see, stopped)
     files = [medium.files[at] for at in sampling.chosen(len(medium.files))] if kind == "frames" else medium.files[:1]
-    return [see(_picture(path)) for path in files], ""
+    found: list[Seen] = []
+    faults: list[str] = []
+    for path in files:
+        try:
+            picture = _picture(path)
+        except UndecodableError as error:
+            faults.append(f"{printable(path.name)}: {error}" if kind == "frames" else str(error))
+        else:
+            found.append(see(picture))
+    if not found:
+        raise UndecodableError(faults[0])
+    return found, f"{len(faults)} of {len(files)} chosen frames cannot be read ({faults[0]})" if faults else ""
 
 
 def _picture(path: Path) -> Image.Image:
+    """In RGB. What pillow warns of is the caller's to show or not: filters of warnings belong to no thread."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            warnings.simplefilter("ignore", UserWarning)
-            with Image.open(path, formats=_PICTURES) as opened:
-                return opened.convert("RGB")
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        with Image.open(path, formats=_PICTURES) as opened:
+            width, height = opened.size
+            if width * height > _LARGEST:
+                raise UndecodableError(f"{width} x {height} pixels are no picture of a data set")
+            return opened.convert("RGB")
+    except UndecodableError:
+        raise
+    except Exception as error:  # pillow raises a dozen types on damaged files
         raise UndecodableError(printable(error)[:160] or type(error).__name__) from None
 
 
 def _video(
     path: Path, sampling: Sampling, see: Callable[[Image.Image], Seen], stopped: Callable[[], bool]
 ) -> tuple[list[Seen], str]:
-    """What is sampled is prepared at once, so that no decoded frame is kept."""
-    av = _library()
+    """What is sampled is prepared at once, so that no decoded frame is kept. A video with more of them than may be held is
+    read twice: for their number, and for the chosen ones.
+    """
     found: list[Seen] = []
-    note = ""
+    faults: list[str] = []
+    most = None if sampling.most is None else max(_HELD, sampling.most)
+    count = 0
+    for count, picture in enumerate(_frames(path, sampling, stopped, faults), 1):
+        if most is None or count <= most:
+            found.append(see(picture))
+        else:
+            found.clear()
+    chosen = sampling.chosen(count)
+    if found:
+        found = [found[at] for at in chosen]
+    elif count:
+        wanted = set(chosen)
+        again = enumerate(_frames(path, sampling, stopped, []))
+        found = [see(picture) for at, picture in again if at in wanted]
+    if not found:
+        raise UndecodableError(faults[0] if faults else "not one frame in it")
+    return found, f"{len(faults)} faults in it ({faults[0]}), {count} sampled frames" if faults else ""
+
+
+def _frames(path: Path, sampling: Sampling, stopped: Callable[[], bool], faults: list[str]) -> Iterator[Image.Image]:
+    """Sampled frames. A packet that cannot be decoded is a fault, and the next is tried, as a player does."""
+    av = library()
     try:
         with av.open(str(path), options={"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}) as container:
             if not container.streams.video:
@@ -87,19 +127,32 @@ def _video(
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             rate = float(stream.average_rate or stream.guessed_rate or 1)
-            for number, frame in enumerate(container.decode(stream)):
-                if stopped():
-                    raise StoppedError
-                if sampling.wanted(number, rate):
-                    found.append(see(_upright(frame)))
-    except (av.error.FFmpegError, OSError, ValueError, MemoryError) as error:
-        note = printable(getattr(error, "strerror", None) or error)[:160] or type(error).__name__
-        if not found:
-            raise UndecodableError(note) from None
-        note = f"damaged after {len(found)} sampled frames ({note})"
-    if not found:
-        raise UndecodableError("not one frame in it")
-    return [found[at] for at in sampling.chosen(len(found))], note
+            number = 0
+            for packet in container.demux(stream):
+                for frame in _decoded(packet, faults):
+                    if stopped():
+                        raise StoppedError
+                    if sampling.wanted(number, rate):
+                        yield _upright(frame)
+                    number += 1
+    except (UndecodableError, StoppedError):
+        raise
+    except Exception as error:  # what a library raises on a damaged file is its own affair
+        faults.append(_brief(error))
+
+
+def _decoded(packet: Any, faults: list[str]) -> list[Any]:
+    try:
+        return list(packet.decode())
+    except EOFError:
+        return []
+    except ValueError as error:  # of which ffmpeg's InvalidDataError is one
+        faults.append(_brief(error))
+        return []
+
+
+def _brief(error: Exception) -> str:
+    return printable(getattr(error, "strerror", None) or error)[:160] or type(error).__name__
 
 
 def _upright(frame: Any) -> Image.Image:
@@ -108,10 +161,12 @@ def _upright(frame: Any) -> Image.Image:
     return picture.rotate(frame.rotation, expand=True) if frame.rotation else picture
 
 
-def _library() -> Any:
+def library() -> Any:
+    """PyAV, silent. MissingError without it."""
     try:
         import av
     except ImportError:
         raise MissingError('av (PyAV) is needed to decode videos and is not installed; pip install "nclbench[embed]"') from None
-    av.logging.set_level(av.logging.PANIC)
+    # with any level ffmpeg's threads wait for Python's lock, and who closes a damaged file waits for them with the lock held
+    av.logging.set_level(None)
     return av

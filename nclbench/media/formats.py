@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nclbench.archives import FREE_BYTES, RATIO
 from nclbench.errors import InputError
 from nclbench.files import printable, regular
 from nclbench.media.names import stem
@@ -51,7 +52,7 @@ def read(path: Path) -> Table:
     if suffix in (".csv", ".tsv"):
         return Table(list(_columns(text, "\t" if suffix == ".tsv" else ",", where)))
     if suffix == ".jsonl":
-        lines = [(f"{where}, line {number}", line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+        lines = [(f"{where}, line {number}", line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
         return Table([row for place, line in lines for row in _object(_parsed(line, place), place)])
     if suffix == ".json":
         return _document(_parsed(text, where), where)
@@ -62,9 +63,13 @@ def text_of(path: Path) -> str:
     """A text file whole, in UTF-8. InputError where it is not one."""
     where = printable(path)
     packed = regular(path).name.endswith(".gz")
+    stored = path.stat().st_size
+    most = min(max(FREE_BYTES, RATIO * stored), _LARGEST) if packed else _LARGEST
     try:
         with gzip.open(path, "rb") if packed else path.open("rb") as stream:
-            data = stream.read(_LARGEST)
+            data = stream.read(most + 1)
+        if len(data) > most:
+            raise InputError(f"{where}: {stored} bytes that hold more than {most}; not a plausible file of captions")
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
@@ -87,6 +92,9 @@ def _columns(text: str, delimiter: str, where: str) -> Iterator[Row]:
     except csv.Error as error:
         raise InputError(f"{where}, line {reader.line_num}: {printable(error)}") from None
     header = list(reader.fieldnames or ())
+    twice = next((name for name in header if name and header.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{where}: has the column {printable(twice)!r} twice, so it is not clear which one counts")
     if not any(_text_columns(header)):
         raise InputError(f"{where}: no column of captions (found {printable(', '.join(header))}); call one 'caption'")
     for number, row in enumerate(rows, 2):
@@ -109,8 +117,8 @@ def _object(row: Any, where: str) -> Iterator[Row]:
     if not columns:
         raise InputError(f"{where}: no caption; call its field 'caption'")
     named = next((name for name in ITEM_COLUMNS if row.get(name) not in (None, "")), None)
-    item = str(row[named]) if named else str(row.get("id", ""))
-    if not item.strip():
+    item = str(row[named] if named else "" if row.get("id") is None else row["id"]).strip()
+    if not item:
         raise InputError(f"{where}: no id of what it describes; name a field video_id or image_id")
     if "start" in row and "end" in row:  # clips of one video
         item = f"{stem(item)}_{row['start']}_{row['end']}"

@@ -8,6 +8,7 @@ VIDEOS = (
     ".mts", ".m2ts", ".3g2", ".vob", ".asf", ".divx",
 )  # fmt: skip
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+_BROKEN = re.compile("[\\0\ud800-\udfff]")
 _SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".m4a")
 
 
@@ -19,7 +20,12 @@ def stem(name: str) -> str:
     return (path.name if path.is_absolute() else name).removesuffix(".")
 
 
-def natural(name: str) -> list[tuple[int, int | str]]:
-    """A key to sort by: numbers in names count as numbers."""
+def plain(text: str) -> bool:
+    """Whether it is text for tokenizers and HDF5: without zero bytes, and in whole characters."""
+    return _BROKEN.search(text) is None
+
+
+def natural(name: str) -> tuple[list[tuple[int, int | str]], str]:
+    """A key to sort by: numbers in names count as numbers, and names of the same numbers, such as 1 and 01, have an order too."""
     parts = re.split(r"([0-9]+)", name)
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in parts]
+    return [(0, int(part)) if at % 2 else (1, part) for at, part in enumerate(parts)], name

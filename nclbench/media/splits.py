@@ -1,6 +1,7 @@
 """Lists of ids that make a split: a line each, a JSON list, or the first column of a CSV with a header of ids."""
 
 import csv
+import io
 import json
 from pathlib import Path
 
@@ -22,12 +23,12 @@ def read_list(path: Path) -> list[str]:
         if not isinstance(names, list) or not all(isinstance(name, str | int) for name in names):
             raise InputError(f"{where}: not a list of ids")
     elif path.suffix.lower() in (".csv", ".tsv"):
-        rows = list(csv.reader(text.splitlines(), delimiter="\t" if path.suffix.lower() == ".tsv" else ","))
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter="\t" if path.suffix.lower() == ".tsv" else ","))
         header = rows[0] if rows else []
         column = next((header.index(name) for name in ITEM_COLUMNS if name in header), None)
         names = [row[column or 0] for row in rows[column is not None :] if len(row) > (column or 0)]
     else:
-        names = [line.strip() for line in text.splitlines()]
+        names = [line.strip() for line in text.split("\n")]
     ids = list(dict.fromkeys(str(name).strip() for name in names if str(name).strip()))
     if not ids:
         raise InputError(f"{where}: holds no ids")

@@ -18,7 +18,7 @@ from nclbench.scorers.heads import Head
 from nclbench.scorers.sets import Part
 
 # pictures in one call, so that long videos do not ask for more memory than short ones
-_PICTURES = 128
+PICTURES = 128
 _FEWEST_WORDS = 3
 
 
@@ -26,13 +26,14 @@ _FEWEST_WORDS = 3
 class ClipEncoder:
     """An `Encoder`.
 
-    tokenizer: captions -> (n, words) ids. temporal: (n, F, D) frames and (n, F) mask -> frames that know of each other.
-    first_frames: frames are written as they are before `temporal`. heads: learned weights of words and of frames.
+    tokenizer: captions, and how many places if not `words` -> (n, words) ids. temporal: (n, F, D) frames and (n, F) mask ->
+    frames that know of each other. first_frames: frames are written as they are before `temporal`. heads: learned weights of
+    words and of frames.
     """
 
     family: str
     model: Any
-    tokenizer: Callable[[list[str]], Tensor]
+    tokenizer: Callable[..., Tensor]
     transform: Callable[[Image], Tensor]
     width: int
     words: int
@@ -47,7 +48,11 @@ class ClipEncoder:
 
     def texts(self, captions: Sequence[str]) -> Features:
         """whole: at the end of the text. parts: every position up to it, through the same projection, where it is causal."""
-        ids = self.tokenizer(list(captions)).to(self.device)
+        ids = self.tokenizer(list(captions))
+        # with a place more, only what was cut has other ids: a word where its end was put
+        longer = self.tokenizer(list(captions), context_length=self.words + 1)[:, : self.words]
+        cut = int((longer != ids).any(1).sum())
+        ids = ids.to(self.device)
         tower: Any = getattr(self.model, "text", self.model)
         kept: list[Tensor] = []
         hook = tower.ln_final.register_forward_hook(lambda _module, _given, found: kept.append(found))
@@ -56,13 +61,13 @@ class ClipEncoder:
                 whole = self.model.encode_text(ids)
                 end = _end(tower, ids)
                 if end is None:
-                    return Features(_back(whole))
+                    return Features(_back(whole), cut=cut)
                 parts = _projected(tower, kept[0])
         finally:
             hook.remove()
         mask = (torch.arange(ids.shape[1], device=ids.device) <= end[:, None]).cpu()
         parts = _back(parts) * mask[..., None]
-        return Features(_back(whole), parts, mask, self._weight(0, parts, mask))
+        return Features(_back(whole), parts, mask, self._weight(0, parts, mask), cut)
 
     def prepared(self, picture: Image) -> Tensor:
         return self.transform(picture)
@@ -71,7 +76,7 @@ class ClipEncoder:
         """whole: the mean of the frames' vectors of length 1, of length 1 itself."""
         real = frames[mask]
         with torch.inference_mode(), exact():
-            seen = torch.cat([self.model.encode_image(some.to(self.device)) for some in torch.split(real, _PICTURES)])
+            seen = torch.cat([self.model.encode_image(some.to(self.device)) for some in torch.split(real, PICTURES)])
             there = mask.to(seen.device)
             first = torch.zeros(*mask.shape, seen.shape[1], dtype=seen.dtype, device=seen.device)
             first[there] = seen

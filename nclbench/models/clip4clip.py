@@ -13,6 +13,8 @@ from nclbench.models.weights import Weights
 HEADERS = ("auto", "meanP", "seqTransf", "seqLSTM")
 # max_words of the three families' own settings, beginning and end included
 _WORDS = 32
+# and of their recipes where videos are short; a header has places for more
+_FRAMES = 12
 _ANY = 1 << 16
 
 
@@ -40,7 +42,8 @@ def open_weights(weights: Weights, family: str, settings: Settings) -> ClipEncod
         mine = {key: value for key, value in rest.items() if key.startswith(temporal.names(header))}
         found.temporal, places = temporal.build(header, mine, found.width, where, settings.device)
         most = min(most, places)
-    found.frames = settings.frames if most == _ANY else bounded(settings.frames, most, most, "--max-frames")
+    own = matrices.frames if matrices else _FRAMES
+    found.frames = settings.frames if most == _ANY else bounded(settings.frames, own, most, "--max-frames")
     if family == "DRL":
         found.heads = heads_of_tokens.weights(rest, found.width, where)
     # X-CLIP compares words with the frames as CLIP gives them
@@ -54,6 +57,10 @@ def open_weights(weights: Weights, family: str, settings: Settings) -> ClipEncod
     aligned = family in ("DRL", "X-CLIP")
     found.facts |= {"header": header, "tokens_aligned": aligned, "cautions": [line for line in (caution, said) if line]}
     if matrices:
+        found.facts["cautions"].append(
+            f"{where}: of X-CLIP the features are made; its attention over similarity matrices is not computed, so scores made "
+            "of them are not X-CLIP's"
+        )
         found.facts["matrices"] = {"words": matrices.words, "frames": matrices.frames, "applied": False}
     if found.heads:
         found.facts["weights of words and frames"] = f"softmax of a head of {len(found.heads[0].layers)} layers"

@@ -13,13 +13,15 @@ class Features:
     """Of a batch of n captions or videos, in float32 on the CPU, as the model gives them (not normalised).
 
     whole: (n, D) one vector each. parts: (n, T, D) words or frames, or None. mask: (n, T) bool, which of them are real.
-    weight: (n, T) how much each part counts, by a head that the checkpoint has learned; None without one.
+    weight: (n, T) how much each part counts, by a head that the checkpoint has learned; None without one. cut: of how many
+    captions the end was left out, because they have more words than the encoder reads.
     """
 
     whole: Tensor
     parts: Tensor | None = None
     mask: Tensor | None = None
     weight: Tensor | None = None
+    cut: int = 0
 
 
 @dataclass(frozen=True)

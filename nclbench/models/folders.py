@@ -13,6 +13,7 @@ from nclbench.models.encoder import Encoder, Settings
 from nclbench.models.weights import read
 
 _LARGEST, _DEEPEST = 64 << 20, 1000
+_POINTER = b"version https://git-lfs"
 _CONFIGURATIONS = (
     "config.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json", "generation_config.json",
 )  # fmt: skip
@@ -71,13 +72,18 @@ def load(kind: type[Any], folder: Path, spared: Iterable[str] = (), **more: Any)
     where = printable(folder)
     state = _weights(folder)
     library = libraries.transformers()
-    if max(_depths(read_json(folder / "config.json")), default=0) > _DEEPEST:
+    said = list(_settings(read_json(folder / "config.json")))
+    if any(isinstance(value, int) and "layers" in key and value > _DEEPEST for key, value in said):
         raise InputError(f"{where}/config.json: more than {_DEEPEST} layers; no model has them")
+    if any(key.endswith("attn_implementation") and "/" in str(value) for key, value in said):
+        raise InputError(f"{where}/config.json: wants code of a hub to be run (attn_implementation), which is never done")
+    if (folder / "adapter_config.json").exists():
+        raise InputError(f"{where}: holds an adapter, which is not applied here; merge it into the weights and save those")
     try:
         config = library.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model, said = kind.from_pretrained(
+            model, loaded = kind.from_pretrained(
                 None if state is not None else folder,
                 config=config,
                 state_dict=state,
@@ -93,7 +99,7 @@ def load(kind: type[Any], folder: Path, spared: Iterable[str] = (), **more: Any)
         sizes = "ignore_mismatched_sizes" in str(error)
         why = "its weights are not of the sizes that its config.json says" if sizes else brief(error)
         raise InputError(f"{where}: {kind.__name__} cannot be opened ({why})") from None
-    missing = sorted(name for name in said["missing_keys"] if not name.startswith(tuple(spared)))
+    missing = sorted(name for name in loaded["missing_keys"] if not name.startswith(tuple(spared)))
     if missing:
         raise InputError(
             f"{where}: {len(missing)} weights of {kind.__name__} are missing (first {printable(missing[0])}); "
@@ -102,25 +108,25 @@ def load(kind: type[Any], folder: Path, spared: Iterable[str] = (), **more: Any)
     return model.float().eval().requires_grad_(False)
 
 
-def _depths(config: Any) -> Iterator[int]:
-    """Every number of layers in a configuration."""
+def _settings(config: Any) -> Iterator[tuple[str, Any]]:
+    """Every name in a configuration with its value."""
     for key, value in config.items() if isinstance(config, dict) else ():
-        if isinstance(value, int) and "layers" in str(key):
-            yield value
-        yield from _depths(value)
+        yield str(key), value
+        yield from _settings(value)
 
 
 def _weights(folder: Path) -> dict[str, Any] | None:
     """The tensors of `pytorch_model.bin`, None where there are safetensors, which the library reads itself."""
-    if (folder / "model.safetensors").is_file() or (folder / "model.safetensors.index.json").is_file():
+    whole, shards = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if whole.is_file() or shards.is_file():
+        for file in [whole] if whole.is_file() else _named(shards, ".safetensors"):
+            with regular(file).open("rb") as stream:
+                if stream.read(len(_POINTER)) == _POINTER:
+                    raise InputError(f"{printable(file)}: a pointer of Git LFS, not the weights; run git lfs pull")
         return None
     single, index = folder / "pytorch_model.bin", folder / "pytorch_model.bin.index.json"
     if index.is_file():
-        named = read_json(index).get("weight_map")
-        names = sorted({str(name) for name in named.values()}) if isinstance(named, dict) else []
-        if not names or any(Path(name).name != name for name in names):
-            raise InputError(f"{printable(index)}: names no files of this folder")
-        files = [folder / name for name in names]
+        files = _named(index, ".bin")
     elif single.is_file():
         files = [single]
     else:
@@ -129,6 +135,15 @@ def _weights(folder: Path) -> dict[str, Any] | None:
     for file in files:
         found |= read(file).tensors
     return found
+
+
+def _named(index: Path, ending: str) -> list[Path]:
+    """The files of an index, which are in its folder and of its kind: the library would follow it anywhere."""
+    named = read_json(index).get("weight_map")
+    names = sorted({str(name) for name in named.values()}) if isinstance(named, dict) else []
+    if not names or any(Path(name).name != name or not name.endswith(ending) for name in names):
+        raise InputError(f"{printable(index)}: names no {ending} files of this folder")
+    return [index.parent / name for name in names]
 
 
 def brief(error: Exception) -> str:

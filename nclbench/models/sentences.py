@@ -14,7 +14,7 @@ from nclbench.errors import InputError, UsageError
 from nclbench.files import printable
 from nclbench.models import folders, libraries
 from nclbench.models.encoder import Features, Settings, Temperature
-from nclbench.models.hugging_face import tokenizer, words
+from nclbench.models.hugging_face import tokenized, tokenizer, words
 
 KINDS = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "mpnet", "albert", "electra", "modernbert", "deberta-v2")
 _POOLING = {
@@ -68,14 +68,14 @@ class Sentences:
         """parts: the last hidden state of every word."""
         given = [self._prompt + caption.strip() for caption in captions]
         given = [text.lower() for text in given] if self._lower else given
-        found = self._tokenizer(given, padding=True, truncation=True, max_length=self.words, return_tensors="pt")
+        found, cut = tokenized(self._tokenizer, given, self.words)
         found = {name: values.to(self._device) for name, values in found.items()}
         with torch.inference_mode():
             parts = self._model(**found).last_hidden_state.float()
             mask = found["attention_mask"] > 0
             whole = torch.cat([_pooled(parts, mask, mode) for mode in self._pooling], dim=1)
         whole = normalize(whole, dim=1) if self._unit else whole
-        return Features(whole.cpu(), parts.cpu() if len(self._pooling) == 1 else None, mask.cpu())
+        return Features(whole.cpu(), parts.cpu() if len(self._pooling) == 1 else None, mask.cpu(), cut=cut)
 
     def prepared(self, picture: Image) -> Tensor:
         raise UsageError("this checkpoint encodes texts only; give --gallery-captions instead of pictures or videos")
@@ -106,6 +106,8 @@ def open_sentences(folder: Path, settings: Settings) -> Sentences:
     kinds = [kind for kind, _ in steps]
     if kinds not in ([*_KNOWN], [*_KNOWN[:2]]):
         raise InputError(f"{where}: {printable(' + '.join(kinds))} is not read here; Transformer + Pooling (+ Normalize) is")
+    if _prompt(folder) and _optional(folder / steps[1][1] / "config.json").get("include_prompt") is False:
+        raise InputError(f"{where}: pools without the prompt that stands before every text (include_prompt), which is not read")
     for _, name in steps:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise InputError(f"{where}: {printable(name)} lies outside of the folder")
