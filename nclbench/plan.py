@@ -42,6 +42,9 @@ class Merging(Protocol[State]):
 def _silent(stage: str, done: float, total: float) -> None:
     pass
 
+# with less than this to spend, no compiler is loaded
+_ROOMY = 1 << 30
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -86,8 +89,9 @@ class Plan:
         return int(self.total(room.to(COUNTS))) == self.world
 
     def compiles(self, scores: int) -> bool:
-        """Whether so many scores are counted with compiled loops (`nclbench.compiled`)."""
-        return self.device == "cpu" and worthwhile(scores)
+        """Whether so many scores are counted with compiled loops (`nclbench.compiled`), whose compiler needs room too."""
+        tight = self.memory is not None and self.memory < _ROOMY
+        return self.device == "cpu" and worthwhile(0 if tight else scores)
 
     def share(self, work: Callable[[Iterator[Part]], Found], parts: Sequence[Part]) -> list[Found]:
         """work(some of the parts) of each thread, see `nclbench.threads`; on a device one thread asks for all."""

@@ -113,3 +113,11 @@ def test_what_is_small_loads_no_compiler_and_what_is_large_does() -> None:
     missing = "import sys; sys.modules['numba'] = None; from nclbench import compiled; print(compiled.worthwhile(10**12))"
     done = subprocess.run([sys.executable, "-c", missing], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_whoever_counts_megabytes_does_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Plan().compiles(1 << 28) and Plan(memory=1 << 30).compiles(1 << 28)
+    assert not Plan().compiles((1 << 28) - 1) and not Plan(memory=1 << 29).compiles(1 << 40)
+    assert not Plan(device="cuda").compiles(1 << 40)
+    monkeypatch.setattr(compiled, "loaded", lambda: True)
+    assert Plan(memory=1).compiles(1)

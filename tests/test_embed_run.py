@@ -520,7 +520,15 @@ def test_a_run_that_is_ended_from_outside(number: signal.Signals, calls: int, pl
     arguments += [str(place / "videos"), "--max-frames", "4", "--batch", "3", "-o", "out.h5", "--device", "cpu"]
     command = [sys.executable, "-c", SLOW, *arguments]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=env)
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+        # a shell that runs tests in the background has its children ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     assert process.stderr is not None
     for _ in range(calls):
         process.stderr.readline()

@@ -25,7 +25,7 @@ def _option(*names: str, panel: str = "Checkpoint", **more: Any) -> Any:
 
 
 def _shown(*names: str, **more: Any) -> Any:
-    return _option(*names, panel="What it is shown", **more)
+    return _option(*names, panel="With --checkpoint: captions and media", **more)
 
 
 _LIST = "A file of ids: only what they name, in its order."
@@ -33,7 +33,7 @@ _PARAGRAPHS = "All captions of a thing as one text, or each alone; else as the f
 _MISSING = "Captions without their video: error, or drop."
 _WHOLE = "What has no caption is in the gallery too."
 _FPS = "Pictures of each second of a video; 0 for all."
-_HEADER = "What CLIP4Clip puts over the frames: auto, meanP or seqTransf."
+_HEADER = "What CLIP4Clip puts over the frames: auto, meanP, seqTransf or seqLSTM."
 _PARTS = "What is written: global, and of tokens and frames what is named; all by default."
 _DTYPE = "Of words and frames: float32 or float16; one vector each is always float32."
 
