@@ -20,7 +20,7 @@ def open_encoder(path: str | Path, settings: "Settings") -> "Encoder":
     if not place.exists():
         raise MissingError(f"{printable(path)}: no such file or folder")
     if place.is_dir() and not (place / "open_clip_config.json").is_file():
-        from nclbench.models.folders import open_folder
+        from nclbench.models.folders_of_models import open_folder
 
         return open_folder(place, settings)
     from nclbench.models.files_of_weights import open_file

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from nclbench.errors import InputError, UsageError
+from nclbench.errors import InputError
 from nclbench.files import printable, regular
 from nclbench.models import libraries
-from nclbench.models.encoder import Encoder, Settings
 from nclbench.models.weights import read
 
 _LARGEST, _DEEPEST = 64 << 20, 1000
@@ -17,25 +16,6 @@ _POINTER = b"version https://git-lfs"
 _CONFIGURATIONS = (
     "config.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json", "generation_config.json",
 )  # fmt: skip
-
-
-def open_folder(folder: Path, settings: Settings) -> Encoder:
-    """The encoder of a folder by its `config.json`; see `nclbench.models.open_encoder`."""
-    from nclbench.models import hugging_face, sentences
-
-    if settings.name is not None:
-        raise UsageError(f"{printable(folder)}: a folder says itself which model it holds; leave the model's name out")
-    if settings.header != "auto":
-        raise UsageError(f"{printable(folder)}: {settings.header} is a header of CLIP4Clip's files, not of a folder")
-    if (folder / "modules.json").is_file():
-        return sentences.open_sentences(folder, settings)
-    kind = str(read_json(folder / "config.json").get("model_type"))
-    if kind in hugging_face.KINDS:
-        return hugging_face.open_clip_folder(folder, settings)
-    if kind in sentences.KINDS:
-        return sentences.open_sentences(folder, settings)
-    known = ", ".join(("sentence-transformers", *hugging_face.KINDS, *sentences.KINDS))
-    raise InputError(f"{printable(folder)}/config.json: model_type {printable(kind)!r} is none that is read here ({known})")
 
 
 def read_json(path: Path) -> dict[str, Any]:
