@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -241,3 +242,21 @@ def test_importing_the_package_loads_nothing_heavy(code: str) -> None:
 
 def test_the_check_sees_what_is_loaded() -> None:
     assert "torch" in loaded_by("import nclbench; nclbench.evaluate")
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    """Within a room, too, and wherever the statement stands; what only types need does not count, nor the face of a room."""
+    names = {place(path)[1]: path for path in FILES if path.stem != "__init__"}
+    graph: dict[str, set[str]] = {}
+    for name, path in names.items():
+        typed = {
+            inner.lineno
+            for node in ast.walk(TREES[path])
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            for inner in ast.walk(node)
+            if isinstance(inner, ast.Import | ast.ImportFrom)
+        }
+        found = {other for line, other in imported(path) if line not in typed}
+        known = {other if other in names else other.rpartition(".")[0] for other in found}
+        graph[name] = known & names.keys() - {name}
+    TopologicalSorter(graph).prepare()
