@@ -74,8 +74,6 @@ class Kernel:
         try:
             found._scale(column, attraction)
         except torch.OutOfMemoryError:  # of a device: what cannot be kept is made again
-            if plan.world > 1:
-                raise
             found.keep = False
             found._scale(column, attraction)
         return found

@@ -5,12 +5,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 # nothing that one process does alone takes longer than this
 _PATIENCE = timedelta(minutes=30)
+# bytes that are sent at once
+_PIECE = 64 << 20
 
 
 def world() -> int:
@@ -26,6 +30,27 @@ def gather(values: Tensor) -> list[Tensor]:
     parts = [torch.empty_like(values) for _ in range(dist.get_world_size())]
     dist.all_gather(parts, values.contiguous())
     return parts
+
+
+def exchange(said: bytes) -> list[bytes]:
+    """What every process says, in rank order; all must say equally many bytes."""
+    sent = torch.from_numpy(np.frombuffer(said, np.uint8).copy()).to(_carrier())
+    return [part.cpu().numpy().tobytes() for part in gather(sent)]
+
+
+def spread(values: npt.NDArray[np.uint8], source: int) -> None:
+    """Fills the bytes (B,) of all processes with those of one."""
+    for start in range(0, len(values), _PIECE):
+        part = torch.from_numpy(values[start : start + _PIECE])
+        sent = part.to(_carrier())
+        dist.broadcast(sent, source)
+        if sent is not part and rank() != source:
+            part.copy_(sent)
+
+
+def _carrier() -> str:
+    """Where that lies which is sent to others."""
+    return "cuda" if dist.get_backend() == "nccl" else "cpu"
 
 
 @contextmanager

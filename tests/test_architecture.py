@@ -15,7 +15,7 @@ import nclbench
 HOUSE = Path(nclbench.__file__).parent
 FLOORS = {
     "0": "errors wide threads processes compiled blas",
-    "1": "plan registry files grids tokens",
+    "1": "plan registry files grids tokens together",
     "1b": "archives",
     "2": "problem results reported temperature maps looks groups",
     "2b": "fusion folds leaks interfaces ragged",

@@ -29,9 +29,13 @@ _MAGIC = {b"\x89HDF": "hdf5", b"\x93NUM": "npy", b"PAR1": "parquet"}
 
 
 class Shelf:
-    """The files of one call: each is opened once and hashed once."""
+    """The files of one call: each is opened once and hashed once.
 
-    def __init__(self) -> None:
+    together: by all processes of this run, which all ask for the same; see `nclbench.sources.shared`.
+    """
+
+    def __init__(self, together: bool = False) -> None:
+        self.together = together
         self._raws: dict[str, Raw] = {}
         self._digests: dict[Path, str] = {}
 
@@ -44,13 +48,27 @@ class Shelf:
     def read(self, path: str, keys: Iterable[str]) -> dict[str, Array]:
         """The arrays of some keys that the file is known to have."""
         raw, wanted = self.open(path), list(keys)
-        return _guarded(raw.origin, NAMES[_reader(Path(path))], lambda: raw.fetch(wanted))
+        kind = NAMES[_reader(Path(path))]
+        if self.together:
+            from nclbench.sources import shared
+
+            return shared.read(raw, wanted, lambda work: _guarded(raw.origin, kind, work))
+        return _guarded(raw.origin, kind, lambda: raw.fetch(wanted))
 
     def digest(self, path: Path) -> str:
         """The SHA-256 of a file's bytes."""
         if path not in self._digests:
-            self._digests[path] = sha256(path)
+            if self.together:
+                from nclbench.sources import shared
+
+                self._digests[path] = shared.digest(path)
+            else:
+                self._digests[path] = sha256(path)
         return self._digests[path]
+
+    @property
+    def opened(self) -> Iterable[Raw]:
+        return self._raws.values()
 
 
 def _open(path: str) -> Raw:
