@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,12 +39,17 @@ def exchange(said: bytes) -> list[bytes]:
     return [part.cpu().numpy().tobytes() for part in gather(sent)]
 
 
-def spread(values: npt.NDArray[np.uint8], source: int) -> None:
-    """Fills the bytes (B,) of all processes with those of one."""
+def between(some: list[int]) -> Any:
+    """How some processes speak without the others. All call it."""
+    return dist.new_group(some)
+
+
+def spread(values: npt.NDArray[np.uint8], source: int, some: Any = None) -> None:
+    """Fills the bytes (B,) of all processes, or of some that are `between` themselves, with those of one."""
     for start in range(0, len(values), _PIECE):
         part = torch.from_numpy(values[start : start + _PIECE])
         sent = part.to(_carrier())
-        dist.broadcast(sent, source)
+        dist.broadcast(sent, source, some)
         if sent is not part and rank() != source:
             part.copy_(sent)
 

@@ -7,10 +7,8 @@ is when the others come to theirs, so that nobody waits for one that has given u
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from nclbench.errors import InputError, NclbenchError
 from nclbench.processes import exchange, rank, spread, world
@@ -58,12 +56,6 @@ def share(rows: int, process: int | None = None) -> slice:
     """Which of so many rows are a process' own; by default this one's."""
     number, count = rank() if process is None else process, world()
     return slice(rows * number // count, rows * (number + 1) // count)
-
-
-def complete(values: npt.NDArray[Any]) -> None:
-    """Fills in the rows of others, in place. values: (N, …) contiguous, in which every process has filled its own share."""
-    for process in range(world()):
-        spread(values[share(len(values), process)].reshape(-1).view(np.uint8), process)
 
 
 def digest_of_first(digest: str) -> str:

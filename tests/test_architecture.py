@@ -16,7 +16,7 @@ HOUSE = Path(nclbench.__file__).parent
 FLOORS = {
     "0": "errors wide threads processes compiled blas",
     "1": "plan registry files grids tokens together",
-    "1b": "archives",
+    "1b": "archives hosts",
     "2": "problem results reported temperature maps looks groups",
     "2b": "fusion folds leaks interfaces ragged",
     "3": "bases similarity reducers counting scorers/",

@@ -20,7 +20,7 @@ from launching import LIMIT, ended, launched
 from test_sources import flat, named, vectors, write_h5, write_npz, write_safetensors
 from test_tokens import with_tokens
 
-from nclbench import kernel, potentials
+from nclbench import hosts, kernel, potentials, processes, together
 from nclbench.bases import Embedded
 from nclbench.errors import InputError
 from nclbench.pairs import Bases
@@ -145,17 +145,44 @@ def read_all(rank: int, folder: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("world", [2, 3])
+def one_copy(rank: int) -> dict[str, Any]:
+    """Who shares memory with whom, what becomes of a change, and how much of a table the system counts for two."""
+    met = hosts.Hosts.met()
+    rows = together.share(4096)
+    before = counted("/proc/self/smaps_rollup")
+    table = met.table(np.full((rows.stop - rows.start, 2048), 7, np.float32), 4096)
+    total = float(table.sum(dtype=np.float64))
+    processes.exchange(b"seen")
+    after = counted("/proc/self/smaps_rollup")
+    found: dict[str, Any] = {"heads": met.heads}
+    if before and total == 7 * table.size:
+        # of what two share, each is said to have half
+        lent = [int(each["Rss"].split()[0]) - int(each["Pss"].split()[0]) for each in (before, after)]
+        found["shared"] = (lent[1] - lent[0]) * 1024 / table.nbytes
+    if rank == 0:
+        table[0] = 0
+    processes.exchange(b"changed")
+    return found | {"changed": [float(table[0, 0]), float(table[-1, 0])]}
+
+
+def counted(place: str) -> dict[str, str]:
+    """What the system says of this process; nothing where it says nothing."""
+    lines = Path(place).read_text().splitlines() if Path(place).exists() else []
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+@pytest.mark.parametrize(("world", "where"), [(2, "near"), (3, "far")])
 def test_each_process_reads_its_own_rows_and_gets_the_whole_problem(
-    world: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: int, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """far: the last process is on another machine, as far as it can tell."""
     made = cases(tmp_path)
     (tmp_path / "cases.json").write_text(json.dumps({name: how for name, (how, _, _) in made.items()}))
     for name, rows, value in (("bad", [8], np.nan), ("worse", [2, 7], np.nan), ("zero", [5, 8], 0)):
         scores = vectors(9, 0, 9)
         scores[rows] = value
         np.save(tmp_path / f"{name}.npy", scores)
-    launching.run(__file__, world, tmp_path, "read")
+    launching.run(__file__, world, tmp_path, where)
     found = [json.loads((tmp_path / f"found.{rank}").read_text()) for rank in range(world)]
     monkeypatch.chdir(tmp_path)
     for name, (how, tables, lists) in made.items():
@@ -167,7 +194,11 @@ def test_each_process_reads_its_own_rows_and_gets_the_whole_problem(
                 assert mine[name][1] == own + lists, (name, rank)
         if tables is not None:
             assert sum(mine[name][1] for mine in found) == sum(rows * width for rows, width in tables) + world * lists
-    for mine in found:
+    for rank, mine in enumerate(found):
+        assert mine["heads"] == ([0, 0] if where == "near" else [0, 0, 2])
+        assert mine["changed"] == [0.0 if rank == 0 else 7.0, 7.0]
+        if "shared" in mine and where == "near":
+            assert mine["shared"] > 0.4
         assert mine["bad"] == ["bad.npy: row 8 holds NaN; remove or recompute it", True]
         assert mine["worse"] == ["worse.npy: row 2 holds NaN; remove or recompute it", True]
         assert mine["zero"][0].startswith("zero.npy: row 5 is all zeros (2 such rows; never written?)")
@@ -181,21 +212,16 @@ def test_hdf5_is_not_read_beyond_the_rows_that_are_asked_for(tmp_path: Path) -> 
     assert raw.cut is not None
 
     def bytes_read(rows: slice | None) -> int:
-        before = counted()
+        """By this process and those that it waited for."""
+        before = int(counted("/proc/self/io")["rchar"])
         assert raw.cut is not None and raw.cut({"x": rows})["x"].shape == (4000 if rows is None else 40, 4000)
-        return counted() - before
+        return int(counted("/proc/self/io")["rchar"]) - before
 
+    if not counted("/proc/self/io"):
+        pytest.skip("this system does not count what a process reads")
     whole, few = bytes_read(None), bytes_read(slice(3960, 4000))
     # the bytes are counted twice: from the file, and from the pipe
     assert 2 * 0.98 * 64e6 < whole - few < 2 * 64e6, (whole, few)
-
-
-def counted() -> int:
-    """Bytes that this process and those that it waited for have read."""
-    places = Path("/proc/self/io")
-    if not places.exists():
-        pytest.skip("this system does not count what a process reads")
-    return int(dict(line.split(": ") for line in places.read_text().splitlines())["rchar"])
 
 
 # ---------------------------------------------------------------------------------------------- the command line
@@ -353,7 +379,9 @@ def test_a_device_that_runs_out_in_one_process_changes_what_all_do(tmp_path: Pat
 if __name__ == "__main__":
     number, count, place, what = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
     join(number, count, place)
-    result = read_all(number, place) if what == "read" else run_out(number, place)
+    if what == "far" and number == count - 1:
+        hosts._machine = lambda: 32 * b"-"
+    result = run_out(number, place) if what == "scarce" else read_all(number, place) | one_copy(number)
     (place / f"found.{number}").write_text(json.dumps(result))
     dist.barrier()
     dist.destroy_process_group()

@@ -34,12 +34,13 @@ def load(
     """
     from nclbench.sources.containers import Shelf
 
-    shelf = Shelf(together)
     if not together:
-        return _load(shelf, emb, layout, mapping, bank, split, captions, no_labels)
+        return _load(Shelf(), emb, layout, mapping, bank, split, captions, no_labels)
+    from nclbench.hosts import Hosts
     from nclbench.sources.shared import sight
     from nclbench.together import agreed
 
+    shelf = Shelf(Hosts.met())
     with agreed("the input") as seen:
         problem = _load(shelf, emb, layout, mapping, bank, split, captions, no_labels)
         seen += [sight(raw) for raw in shelf.opened]

@@ -3,11 +3,14 @@
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from nclbench.errors import InputError, NclbenchError
 from nclbench.files import printable, regular, sha256
 from nclbench.sources.raw import Array, Raw
+
+if TYPE_CHECKING:
+    from nclbench.hosts import Hosts
 
 T = TypeVar("T")
 # Modules of this folder with `open_file`; named here so that a suffix can be known without importing its reader.
@@ -31,11 +34,11 @@ _MAGIC = {b"\x89HDF": "hdf5", b"\x93NUM": "npy", b"PAR1": "parquet"}
 class Shelf:
     """The files of one call: each is opened once and hashed once.
 
-    together: by all processes of this run, which all ask for the same; see `nclbench.sources.shared`.
+    hosts: of all processes of this run, which all ask for the same (`nclbench.sources.shared`); None for one that is alone.
     """
 
-    def __init__(self, together: bool = False) -> None:
-        self.together = together
+    def __init__(self, hosts: "Hosts | None" = None) -> None:
+        self.hosts = hosts
         self._raws: dict[str, Raw] = {}
         self._digests: dict[Path, str] = {}
 
@@ -49,16 +52,16 @@ class Shelf:
         """The arrays of some keys that the file is known to have."""
         raw, wanted = self.open(path), list(keys)
         kind = NAMES[_reader(Path(path))]
-        if self.together:
+        if self.hosts is not None:
             from nclbench.sources import shared
 
-            return shared.read(raw, wanted, lambda work: _guarded(raw.origin, kind, work))
+            return shared.read(raw, wanted, self.hosts, lambda work: _guarded(raw.origin, kind, work))
         return _guarded(raw.origin, kind, lambda: raw.fetch(wanted))
 
     def digest(self, path: Path) -> str:
         """The SHA-256 of a file's bytes."""
         if path not in self._digests:
-            if self.together:
+            if self.hosts is not None:
                 from nclbench.sources import shared
 
                 self._digests[path] = shared.digest(path)

@@ -7,17 +7,17 @@ Whatever is wrong with a file is wrong for all of them.
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
+from nclbench.errors import InputError
 from nclbench.files import printable, sampled, sha256
+from nclbench.hosts import Hosts
 from nclbench.processes import rank
 from nclbench.sources.raw import STRING, Array, Entry, Raw
-from nclbench.together import agreed, complete, digest_of_first, share
+from nclbench.together import agreed, digest_of_first, share
 
 Parts = dict[str, Array]
 
 
-def read(raw: Raw, keys: list[str], guarded: Callable[[Callable[[], Parts]], Parts]) -> Parts:
+def read(raw: Raw, keys: list[str], hosts: Hosts, guarded: Callable[[Callable[[], Parts]], Parts]) -> Parts:
     """The arrays of some keys. Lists, and all of a container that cannot be cut, are read whole by every process.
 
     guarded: makes errors of whatever a reader does with a damaged file.
@@ -27,7 +27,7 @@ def read(raw: Raw, keys: list[str], guarded: Callable[[Callable[[], Parts]], Par
         seen.append(sight(raw))
         found = guarded(lambda: _own(raw, keys, tables))
     for key in tables:
-        complete(found[key])
+        found[key] = hosts.table(found[key], raw.entries[key].shape[0])
     return found
 
 
@@ -48,13 +48,13 @@ def _is_table(entry: Entry) -> bool:
 
 
 def _own(raw: Raw, keys: list[str], tables: list[str]) -> Parts:
-    """Whole arrays, and tables in which only the rows of this process are filled."""
+    """Whole arrays, and of tables the rows of this process."""
     assert raw.cut is not None or not tables
     if raw.cut is None:
         return raw.fetch(keys)
-    found = raw.cut({key: share(raw.entries[key].shape[0]) if key in tables else None for key in keys})
-    for key in tables:
-        whole = np.empty(raw.entries[key].shape, found[key].dtype)
-        whole[share(len(whole))] = found[key]
-        found[key] = whole
+    mine = {key: share(raw.entries[key].shape[0]) for key in tables}
+    found = raw.cut({key: mine.get(key) for key in keys})
+    for key, rows in mine.items():
+        if found[key].shape != (rows.stop - rows.start, *raw.entries[key].shape[1:]):
+            raise InputError(f"{raw.where(key)}: shape {found[key].shape} for rows {rows.start} to {rows.stop}; a damaged file")
     return found
