@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nclbench import host
 from nclbench.interfaces import Base, Over, Rows
 
 
@@ -74,7 +75,7 @@ class Kept(Over):
 
     def _room(self, made: Tensor) -> Tensor | None:
         try:
-            return made.new_empty(self.shape)
+            return host.room(self.shape, made)
         except torch.OutOfMemoryError:  # of a device
             self.open = False
             return None

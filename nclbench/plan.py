@@ -31,6 +31,7 @@ SCORE_ROUNDOFF = float(torch.finfo(SCORES).eps) / 2
 SUM_ROUNDOFF = float(torch.finfo(SUMS).eps) / 2
 
 State = TypeVar("State")
+Made = TypeVar("Made")
 
 
 class Merging(Protocol[State]):
@@ -94,22 +95,12 @@ class Plan:
         return self.device == "cpu" and worthwhile(0 if tight else scores)
 
     def share(self, work: Callable[[Iterator[Part]], Found], parts: Sequence[Part]) -> list[Found]:
-        """work(some of the parts) of each thread, see `nclbench.threads`; on a device one thread asks for all.
+        """work(some of the parts) of each thread, see `nclbench.threads`; on a device one thread asks for all. An attempt."""
+        return self.attempt(lambda: shared(work, parts) if self.device == "cpu" else [work(iter(parts))])
 
-        All processes call it with their parts, and nothing within it waits for another one. Where a device of one of them
-        runs out of memory, OutOfMemoryError is raised in all, so that all go on in the same way.
-        """
-        found: list[Found] = []
-        lack = ""
-        try:
-            found = shared(work, parts) if self.device == "cpu" else [work(iter(parts))]
-        except torch.OutOfMemoryError as error:
-            lack = str(error) or "out of memory"
-        if self.world > 1 and int(self.total(torch.tensor([bool(lack)], device=self.device).to(COUNTS))):
-            lack = lack or "the device of another process of this run is out of memory"
-        if lack:
-            raise torch.OutOfMemoryError(lack)
-        return found
+    def attempt(self, work: Callable[[], Made]) -> Made:
+        """What work gives; where a device of one process runs out of memory, OutOfMemoryError in all."""
+        return processes.attempt(work, self.device)
 
     def tiles(self, starts: tuple[Sequence[int], Sequence[int]], along: int = 0) -> list[list[tuple[slice, slice]]]:
         """This process's strips of the grid cut at `starts`, tile by tile; strips along axis `along` are dealt in turn."""

@@ -104,7 +104,7 @@ def _sinkhorn(
         done += 1
     if passes.kernel is not None:
         passes.kernel.leave()
-    return Potentials(bias, (log_mass - c.log()).exp(), done, error, error <= tol, passes.path, passes.error)
+    return Potentials(bias, (log_mass - c.log()).exp(), done, error, error <= tol, passes.path, passes.error(done))
 
 
 def _mirrored(
@@ -134,7 +134,7 @@ def _mirrored(
     twins = scores.alike if kernel.kind != SUMS else None
     log_mass, bias = _levelled(bias - following, twins), _levelled(bias, twins)
     error = _error(log_mass, plan)
-    return Potentials(bias, log_mass.exp(), iters, error, error <= tol, kernel.path, kernel.error)
+    return Potentials(bias, log_mass.exp(), iters, error, error <= tol, kernel.path, kernel.error(iters))
 
 
 def _error(excess: Tensor, plan: Plan) -> float:
@@ -168,9 +168,8 @@ class _Passes:
     def rounded(self) -> bool:
         return self.kernel is not None and self.kernel.kind != SUMS
 
-    @property
-    def error(self) -> float:
-        return 0.0 if self.kernel is None else self.kernel.error
+    def error(self, steps: int) -> float:
+        return 0.0 if self.kernel is None else self.kernel.error(steps)
 
     def mass(self, bias: Tensor) -> Tensor:
         if self.kernel is not None:

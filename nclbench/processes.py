@@ -1,10 +1,10 @@
 """The processes of one run: how many there are, which this is, and what they tell each other."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+Made = TypeVar("Made")
 # nothing that one process does alone takes longer than this
 _PATIENCE = timedelta(minutes=30)
 # bytes that are sent at once
@@ -31,6 +32,26 @@ def gather(values: Tensor) -> list[Tensor]:
     parts = [torch.empty_like(values) for _ in range(dist.get_world_size())]
     dist.all_gather(parts, values.contiguous())
     return parts
+
+
+def attempt(work: Callable[[], Made], device: str) -> Made:
+    """What work gives. All processes call it, and nothing within it waits for another one.
+
+    Where the device of one of them runs out of memory, OutOfMemoryError is raised in all, so that all go on in the same
+    way. It holds nothing of what was tried.
+    """
+    found: list[Made] = []
+    lack = ""
+    try:
+        found.append(work())
+    except torch.OutOfMemoryError as error:
+        lack = str(error) or "out of memory"
+    if world() > 1 and any(bool(each) for each in gather(torch.tensor([len(lack)], device=device))):
+        lack = lack or "the device of another process of this run is out of memory"
+    if lack:
+        found.clear()
+        raise torch.OutOfMemoryError(lack)
+    return found[0]
 
 
 def exchange(said: bytes) -> list[bytes]:

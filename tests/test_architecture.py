@@ -14,11 +14,12 @@ import nclbench
 
 HOUSE = Path(nclbench.__file__).parent
 FLOORS = {
-    "0": "errors wide threads processes compiled blas",
+    "0": "errors wide processes compiled blas host",
+    "0b": "threads",
     "1": "plan registry files grids tokens together",
-    "1b": "archives hosts",
+    "1b": "archives machines",
     "2": "problem results reported temperature maps looks groups",
-    "2b": "fusion folds leaks interfaces ragged",
+    "2b": "fusion folds leaks interfaces ragged strips",
     "3": "bases similarity reducers counting scorers/",
     "3a": "leaders compounds keeping remembered outranking",
     "3b": "kernel anderson pairs",

@@ -20,7 +20,7 @@ from launching import LIMIT, ended, launched
 from test_sources import flat, named, vectors, write_h5, write_npz, write_safetensors
 from test_tokens import with_tokens
 
-from nclbench import hosts, kernel, potentials, processes, together
+from nclbench import host, kernel, machines, potentials, processes, strips, together
 from nclbench.bases import Embedded
 from nclbench.errors import InputError
 from nclbench.pairs import Bases
@@ -147,7 +147,7 @@ def read_all(rank: int, folder: Path) -> dict[str, Any]:
 
 def one_copy(rank: int) -> dict[str, Any]:
     """Who shares memory with whom, what becomes of a change, and how much of a table the system counts for two."""
-    met = hosts.Hosts.met()
+    met = machines.Machines.met()
     rows = together.share(4096)
     before = counted("/proc/self/smaps_rollup")
     table = met.table(np.full((rows.stop - rows.start, 2048), 7, np.float32), 4096)
@@ -328,6 +328,12 @@ def listed(found: dict[Any, factories.Found]) -> dict[str, dict[str, Any]]:
     return {str(key): {name: part.tolist() for name, part in each.integers().items()} for key, each in found.items()}
 
 
+def kept_fit(task: Problem) -> list[Any]:
+    """The path of a fit that has room for its kernel, and its biases."""
+    fitted = potentials.sinkhorn(View(Bases(task, Plan(memory=KEPT)).base("queries", "items")), 0.1, iters=3)
+    return [fitted.path, fitted.bias.tolist()]
+
+
 def run_out(rank: int, folder: Path) -> dict[str, Any]:
     """Memory runs out in the second process only: for tiles, for a kernel that is kept, and for good."""
     found: dict[str, Any] = {}
@@ -345,10 +351,17 @@ def run_out(rank: int, folder: Path) -> dict[str, Any]:
 
     Embedded.tile = plain_tile  # type: ignore[method-assign]
     kernel.Kernel._finished = scarce  # type: ignore[method-assign]
-    kernel._ONE, kernel._STRIP = 0, 400  # so that each process has some strips
-    fitted = potentials.sinkhorn(View(Bases(task, Plan(memory=KEPT)).base("queries", "items")), 0.1, iters=3)
-    found["kernel"] = [fitted.path, fitted.bias.tolist()]
+    strips.ONE, strips.STRIP = 0, 400  # so that each process has some strips
+    found["kernels"] = [kept_fit(task)]
     kernel.Kernel._finished = plain_kernel  # type: ignore[method-assign]
+
+    def nowhere(shape: tuple[int, int], like: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    host.LARGE, plain_room = 0, host.room
+    host.room = nowhere if rank else plain_room
+    found["kernels"].append(kept_fit(task))
+    host.room = plain_room
     tired(0 if rank else 10**9)
     with pytest.raises(torch.OutOfMemoryError) as error:
         factories.integers(task, ["none"], Plan(tile=TILE, memory=STREAMED))
@@ -364,14 +377,15 @@ def test_a_device_that_runs_out_in_one_process_changes_what_all_do(tmp_path: Pat
     assert [mine["integers"] for mine in found] == 2 * [listed(alone)]
     # the first one had memory enough, and went on with small tiles all the same
     assert found[0]["tiles"][0] > 300 and found[0]["tiles"][1] <= 300
-    monkeypatch.setattr(kernel, "_ONE", 0)
-    monkeypatch.setattr(kernel, "_STRIP", 400)
-    fitted = potentials.sinkhorn(View(Bases(task, Plan(memory=KEPT)).base("queries", "items")), 0.1, iters=3)
-    assert fitted.path == "kept kernel"
+    monkeypatch.setattr(strips, "ONE", 0)
+    monkeypatch.setattr(strips, "STRIP", 400)
+    path, bias = kept_fit(task)
+    assert path == "kept kernel"
     for mine in found:
-        assert mine["kernel"][0] == "streamed kernel"
-        np.testing.assert_allclose(mine["kernel"][1], fitted.bias.numpy(), rtol=0, atol=1e-12)
-    assert found[0]["kernel"] == found[1]["kernel"]
+        for path, there in mine["kernels"]:
+            assert path == "streamed kernel"
+            np.testing.assert_allclose(there, bias, rtol=0, atol=1e-12)
+    assert found[0]["kernels"] == found[1]["kernels"]
     first, second = (mine["last"] for mine in found)
     assert (first, second) == ("the device of another process of this run is out of memory", "CUDA out of memory")
 
@@ -380,7 +394,7 @@ if __name__ == "__main__":
     number, count, place, what = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
     join(number, count, place)
     if what == "far" and number == count - 1:
-        hosts._machine = lambda: 32 * b"-"
+        machines._machine = lambda: 32 * b"-"
     result = run_out(number, place) if what == "scarce" else read_all(number, place) | one_copy(number)
     (place / f"found.{number}").write_text(json.dumps(result))
     dist.barrier()

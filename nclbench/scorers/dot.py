@@ -13,6 +13,8 @@ from nclbench.problem import Floats
 from nclbench.scorers import scorers
 
 _CHUNK = 1024
+# rows of vectors that stay in cache in float64
+_FEW = 128
 
 
 def tree_sum(values: Tensor) -> Tensor:
@@ -61,7 +63,7 @@ class _Product:
 
 
 def _longest(vectors: Tensor) -> float:
-    chunks = (vectors[start : start + _CHUNK].to(SUMS) for start in range(0, len(vectors), _CHUNK))
+    chunks = (vectors[start : start + _FEW].to(SUMS) for start in range(0, len(vectors), _FEW))
     return max(float(part.square().sum(1).max().sqrt()) for part in chunks)
 
 
@@ -74,10 +76,10 @@ class Cosine(_Product):
 
     def prepare(self, vectors: Floats, plan: Plan) -> Tensor:
         out = plan.put(vectors[:0], SCORES).new_empty(vectors.shape)
-        for start in range(0, len(vectors), _CHUNK):
-            part = plan.put(vectors[start : start + _CHUNK], SUMS)
+        for start in range(0, len(vectors), _FEW):
+            part = plan.put(vectors[start : start + _FEW], SUMS)
             part = part / part.abs().amax(1, keepdim=True)
-            out[start : start + _CHUNK] = part / tree_sum(part * part).sqrt()[:, None]
+            out[start : start + _FEW] = part / tree_sum(part * part).sqrt()[:, None]
         return out
 
 

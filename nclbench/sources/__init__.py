@@ -36,11 +36,11 @@ def load(
 
     if not together:
         return _load(Shelf(), emb, layout, mapping, bank, split, captions, no_labels)
-    from nclbench.hosts import Hosts
+    from nclbench.machines import Machines
     from nclbench.sources.shared import sight
     from nclbench.together import agreed
 
-    shelf = Shelf(Hosts.met())
+    shelf = Shelf(Machines.met())
     with agreed("the input") as seen:
         problem = _load(shelf, emb, layout, mapping, bank, split, captions, no_labels)
         seen += [sight(raw) for raw in shelf.opened]

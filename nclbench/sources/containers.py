@@ -10,7 +10,7 @@ from nclbench.files import printable, regular, sha256
 from nclbench.sources.raw import Array, Raw
 
 if TYPE_CHECKING:
-    from nclbench.hosts import Hosts
+    from nclbench.machines import Machines
 
 T = TypeVar("T")
 # Modules of this folder with `open_file`; named here so that a suffix can be known without importing its reader.
@@ -34,11 +34,11 @@ _MAGIC = {b"\x89HDF": "hdf5", b"\x93NUM": "npy", b"PAR1": "parquet"}
 class Shelf:
     """The files of one call: each is opened once and hashed once.
 
-    hosts: of all processes of this run, which all ask for the same (`nclbench.sources.shared`); None for one that is alone.
+    machines: of all processes of this run, which all ask for the same (`nclbench.sources.shared`); None for one that is alone.
     """
 
-    def __init__(self, hosts: "Hosts | None" = None) -> None:
-        self.hosts = hosts
+    def __init__(self, machines: "Machines | None" = None) -> None:
+        self.machines = machines
         self._raws: dict[str, Raw] = {}
         self._digests: dict[Path, str] = {}
 
@@ -52,16 +52,16 @@ class Shelf:
         """The arrays of some keys that the file is known to have."""
         raw, wanted = self.open(path), list(keys)
         kind = NAMES[_reader(Path(path))]
-        if self.hosts is not None:
+        if self.machines is not None:
             from nclbench.sources import shared
 
-            return shared.read(raw, wanted, self.hosts, lambda work: _guarded(raw.origin, kind, work))
+            return shared.read(raw, wanted, self.machines, lambda work: _guarded(raw.origin, kind, work))
         return _guarded(raw.origin, kind, lambda: raw.fetch(wanted))
 
     def digest(self, path: Path) -> str:
         """The SHA-256 of a file's bytes."""
         if path not in self._digests:
-            if self.hosts is not None:
+            if self.machines is not None:
                 from nclbench.sources import shared
 
                 self._digests[path] = shared.digest(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nclbench.errors import InputError
 from nclbench.files import printable, sampled, sha256
-from nclbench.hosts import Hosts
+from nclbench.machines import Machines
 from nclbench.processes import rank
 from nclbench.sources.raw import STRING, Array, Entry, Raw
 from nclbench.together import agreed, digest_of_first, share
@@ -17,7 +17,7 @@ from nclbench.together import agreed, digest_of_first, share
 Parts = dict[str, Array]
 
 
-def read(raw: Raw, keys: list[str], hosts: Hosts, guarded: Callable[[Callable[[], Parts]], Parts]) -> Parts:
+def read(raw: Raw, keys: list[str], machines: Machines, guarded: Callable[[Callable[[], Parts]], Parts]) -> Parts:
     """The arrays of some keys. Lists, and all of a container that cannot be cut, are read whole by every process.
 
     guarded: makes errors of whatever a reader does with a damaged file.
@@ -27,7 +27,7 @@ def read(raw: Raw, keys: list[str], hosts: Hosts, guarded: Callable[[Callable[[]
         seen.append(sight(raw))
         found = guarded(lambda: _own(raw, keys, tables))
     for key in tables:
-        found[key] = hosts.table(found[key], raw.entries[key].shape[0])
+        found[key] = machines.table(found[key], raw.entries[key].shape[0])
     return found
 
 

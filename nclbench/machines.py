@@ -24,14 +24,14 @@ _NUMBER, _WORD = 8, 32
 
 
 @dataclass(frozen=True)
-class Hosts:
+class Machines:
     """heads: of each process the first one that it shares memory with. others: how the heads send to each other."""
 
     heads: tuple[int, ...]
     others: Any
 
     @classmethod
-    def met(cls) -> "Hosts":
+    def met(cls) -> "Machines":
         """All processes call it."""
         heads = _heads()
         several = sorted(set(heads))
