@@ -150,6 +150,7 @@ def test_one_process_speaks_and_writes_what_a_single_one_does(tmp_path: Path) ->
     assert first[1] == alone[1] and first[2].replace("two.", "one.") == alone[2]
     one, two = (json.loads((tmp_path / name).read_text()) for name in ("one.json", "two.json"))
     assert one["runs"] == two["runs"] and two["environment"]["processes"] == 2
+    assert one["inputs"] == two["inputs"] and one["warnings"] == two["warnings"]
     for kind in ("queries", "items"):
         tables = [pq.read_table(tmp_path / f"{name}.{kind}.parquet") for name in ("one", "two")]
         one, two = (table.to_pandas() for table in tables)

@@ -22,6 +22,7 @@ from test_tokens import with_tokens
 
 from nclbench import host, kernel, machines, potentials, processes, strips, together
 from nclbench.bases import Embedded
+from nclbench.cli.failures import explained
 from nclbench.errors import InputError
 from nclbench.pairs import Bases
 from nclbench.plan import Plan
@@ -202,6 +203,11 @@ def test_each_process_reads_its_own_rows_and_gets_the_whole_problem(
         assert mine["bad"] == ["bad.npy: row 8 holds NaN; remove or recompute it", True]
         assert mine["worse"] == ["worse.npy: row 2 holds NaN; remove or recompute it", True]
         assert mine["zero"][0].startswith("zero.npy: row 5 is all zeros (2 such rows; never written?)")
+
+
+def test_together_is_alone_where_there_is_one_process(tmp_path: Path) -> None:
+    path = write_h5(flat(7, 3), tmp_path / "a.h5")
+    assert digest(load(path, together=True)) == digest(load(path))
 
 
 def test_hdf5_is_not_read_beyond_the_rows_that_are_asked_for(tmp_path: Path) -> None:
@@ -386,6 +392,7 @@ def test_a_device_that_runs_out_in_one_process_changes_what_all_do(tmp_path: Pat
             assert path == "streamed kernel"
             np.testing.assert_allclose(there, bias, rtol=0, atol=1e-12)
     assert found[0]["kernels"] == found[1]["kernels"]
+    assert explained(torch.OutOfMemoryError("CUDA out of memory"))[0] == 4
     first, second = (mine["last"] for mine in found)
     assert (first, second) == ("the device of another process of this run is out of memory", "CUDA out of memory")
 

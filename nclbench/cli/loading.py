@@ -14,10 +14,9 @@ def read(
     paths: Sequence[str], *, dataset: str | None, scorer: str | None, strict: bool, **how: Any
 ) -> "list[Problem]":
     """One problem a path, read by all processes of the run together. how: what `nclbench.sources.load` takes."""
-    from nclbench.processes import world
     from nclbench.sources import load
 
-    found = [load(path, together=world() > 1, **how) for path in paths]
+    found = [load(path, together=True, **how) for path in paths]
     return [_prepared(problem, dataset, scorer, strict) for problem in _told_apart(found)]
 
 

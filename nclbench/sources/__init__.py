@@ -34,6 +34,10 @@ def load(
     """
     from nclbench.sources.containers import Shelf
 
+    if together:
+        from nclbench.processes import world
+
+        together = world() > 1
     if not together:
         return _load(Shelf(), emb, layout, mapping, bank, split, captions, no_labels)
     from nclbench.machines import Machines
