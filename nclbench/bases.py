@@ -43,6 +43,7 @@ class Stored:
     error: float = 0.0
     tolerance: float = 0.0
     shelf = None
+    ready = True
 
     @cached_property
     def _ends(self) -> tuple[float, float]:
@@ -107,6 +108,7 @@ class Embedded:
     plan: Plan
     tolerance: float = 0.0
     shelf = None
+    ready = False
 
     @property
     def shape(self) -> tuple[int, int]:

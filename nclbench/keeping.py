@@ -34,6 +34,10 @@ class Kept(Over):
     def __post_init__(self) -> None:
         self._there = np.zeros(self.base.shape[0], dtype=bool)
 
+    @property
+    def ready(self) -> bool:
+        return not self.open and self._scores is not None and bool(self._there.all())
+
     def fresh(self, fine: bool) -> bool:
         return fine and self.base.fresh(fine)
 

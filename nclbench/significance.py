@@ -113,8 +113,8 @@ def in_order(values: Array, cluster: Integers | None) -> tuple[Array, Integers]:
 def _medians(ordered: Array, owner: Integers, times: Array, sizes: Array) -> Array:
     """(n,) the median of each resample. ordered: (Q,) sorted values; owner: (Q,) their clusters; times: (n, clusters)."""
     total = _totals(times, sizes)
-    # the middle of a resample is hardly ever further from the middle of all than eight standard deviations
-    reach = int(4 * np.sqrt(sizes @ sizes)) + 1
+    # the middle of a resample is hardly ever further from the middle of all than five standard deviations
+    reach = int(2.5 * np.sqrt(sizes @ sizes)) + 1
     middle = len(ordered) // 2
     found, missed = _within(ordered, owner, times, total, max(0, middle - reach), min(len(ordered), middle + reach))
     if missed.any():

@@ -150,6 +150,8 @@ class View:
 
 
 Job = tuple[View, Reducer]
+# scores that are read together where they need not be made
+_READ = 1 << 22
 # from 1024 rows and columns down to 32
 _SHRINKS = 6
 
@@ -209,15 +211,22 @@ def _tiles(jobs: Sequence[tuple[View, Any]], shrink: int = 0) -> list[list[tuple
     whole = {int(not view.reverse) for view, reducer in jobs if reducer.whole_rows}
     whole |= {view.whole for view, _ in jobs if view.whole is not None}
     assert len(whole) < 2, "one pass cannot give whole rows of both directions"
+    if not whole and base.ready and all(view.fast for view, _ in jobs):
+        step = max(1, min(plan.tile[0], _READ // base.shape[1]) >> shrink)
+        return plan.tiles((plan.cuts(base.shape[0], 0, _starts(jobs, 0), step, even=True), [0, base.shape[1]]))
     cuts: list[list[int]] = []
     for axis in (0, 1):
-        length = base.shape[axis]
-        allowed = [view.groups.starts for view, _ in jobs if view.groups and axis == int(not view.reverse)]
+        length, allowed = base.shape[axis], _starts(jobs, axis)
         if axis in whole:
             cuts.append([0, length])
         elif 1 - axis in whole:
-            cuts.append(plan.cuts(length, axis, next(iter(allowed), None), max(1, plan.strip(base.shape[1 - axis]) >> shrink)))
+            cuts.append(plan.cuts(length, axis, allowed, max(1, plan.strip(base.shape[1 - axis]) >> shrink)))
         else:
-            cuts.append(plan.cuts(length, axis, next(iter(allowed), None), max(1, plan.tile[axis] >> shrink), even=True))
+            cuts.append(plan.cuts(length, axis, allowed, max(1, plan.tile[axis] >> shrink), even=True))
     # strips are dealt along the axis whose rows are kept whole, so that one process sees them complete
     return plan.tiles((cuts[0], cuts[1]), along=1 if whole == {0} else 0)
+
+
+def _starts(jobs: Sequence[tuple[View, Any]], axis: int) -> Sequence[int] | None:
+    """Where groups allow cuts of an axis of the base."""
+    return next((view.groups.starts for view, _ in jobs if view.groups and axis == int(not view.reverse)), None)

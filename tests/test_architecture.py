@@ -14,14 +14,15 @@ import nclbench
 
 HOUSE = Path(nclbench.__file__).parent
 FLOORS = {
-    "0": "errors wide processes compiled blas host",
+    "0": "errors wide processes compiled/ blas host",
     "0b": "threads",
     "1": "plan registry files grids tokens together",
     "1b": "archives machines",
     "2": "problem results reported temperature maps looks groups",
     "2b": "fusion folds leaks interfaces ragged strips",
     "3": "bases similarity reducers counting scorers/",
-    "3a": "leaders compounds keeping remembered outranking",
+    "3a": "choosing both compounds keeping remembered outranking",
+    "3a+": "leaders",
     "3b": "kernel anderson pairs",
     "3b+": "potentials",
     "3c": "views",

@@ -6,7 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from nclbench import compiled
+from nclbench.compiled import worthwhile
+from nclbench.compiled.products import products
 from nclbench.errors import InputError
 from nclbench.plan import SCORE_ROUNDOFF, SCORES, SUMS, Plan
 from nclbench.problem import Floats
@@ -47,8 +48,8 @@ class _Product:
 
     def pairs(self, queries: Tensor, items: Tensor) -> Tensor:
         # a product of two float32 numbers is exact in float64: only the order of the additions matters
-        if queries.device.type == "cpu" and compiled.worthwhile(len(queries)):
-            return torch.from_numpy(compiled.products(queries.numpy(), items.numpy()))
+        if queries.device.type == "cpu" and worthwhile(len(queries)):
+            return torch.from_numpy(products(queries.numpy(), items.numpy()))
         return tree_sum(queries.to(SUMS) * items)
 
     def error(self, queries: Tensor, items: Tensor) -> float:
