@@ -70,11 +70,12 @@ class Kernel:
         found = cls(scores, 1 / tau, mass, strips(n, m, plan), kind, keep, row, column)
         try:
             found._scale(column, attraction)
-        except torch.OutOfMemoryError:  # of a device: what cannot be kept is made again
-            if plan.world > 1:
-                raise
-            found.keep, found.kept = False, {}
-            found._scale(column, attraction)
+            return found
+        except torch.OutOfMemoryError:  # of a device, and raised in all processes
+            pass
+        # what cannot be kept is made again, once the error holds nothing of what was tried
+        found.keep, found.kept = False, {}
+        found._scale(column, attraction)
         return found
 
     def leave(self) -> None:
@@ -181,7 +182,7 @@ class Kernel:
         """Takes the maxima of the rows of L + b off, and those of the columns of the rest."""
         self.taken = bias if bool(bias.any()) else None
         self.kept.clear()
-        rooms = self._rooms() if self.keep else {}
+        rooms = self.scores.plan.attempt(self._rooms) if self.keep else {}
 
         def work(mine: Iterator[slice]) -> tuple[Tensor, Tensor]:
             top, drawn = torch.full((2, len(self.column)), -torch.inf, dtype=SUMS, device=self.column.device)

@@ -31,6 +31,7 @@ SCORE_ROUNDOFF = float(torch.finfo(SCORES).eps) / 2
 SUM_ROUNDOFF = float(torch.finfo(SUMS).eps) / 2
 
 State = TypeVar("State")
+Made = TypeVar("Made")
 
 
 class Merging(Protocol[State]):
@@ -94,8 +95,12 @@ class Plan:
         return self.device == "cpu" and worthwhile(0 if tight else scores)
 
     def share(self, work: Callable[[Iterator[Part]], Found], parts: Sequence[Part]) -> list[Found]:
-        """work(some of the parts) of each thread, see `nclbench.threads`; on a device one thread asks for all."""
-        return shared(work, parts) if self.device == "cpu" else [work(iter(parts))]
+        """work(some of the parts) of each thread, see `nclbench.threads`; on a device one thread asks for all. An attempt."""
+        return self.attempt(lambda: shared(work, parts) if self.device == "cpu" else [work(iter(parts))])
+
+    def attempt(self, work: Callable[[], Made]) -> Made:
+        """What work gives; where a device of one process runs out of memory, OutOfMemoryError in all."""
+        return processes.attempt(work, self.device)
 
     def tiles(self, starts: tuple[Sequence[int], Sequence[int]], along: int = 0) -> list[list[tuple[slice, slice]]]:
         """This process's strips of the grid cut at `starts`, tile by tile; strips along axis `along` are dealt in turn."""
