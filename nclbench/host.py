@@ -17,14 +17,16 @@ def mv(matrix: Tensor, vector: Tensor) -> Tensor:
     """(n, m), (m,) of one dtype -> (n,). Last bits depend on the shape, and on whether rows or columns lie together in memory."""
     if matrix.device.type != "cpu":
         return torch.mv(matrix, vector)
-    return torch.from_numpy(matrix.numpy() @ vector.numpy())
+    with np.errstate(all="ignore"):
+        return torch.from_numpy(matrix.numpy() @ vector.numpy())
 
 
 def exp_(values: Tensor) -> Tensor:
     """exp of each, in place."""
     if values.device.type != "cpu":
         return values.exp_()
-    np.exp(values.numpy(), out=values.numpy())
+    with np.errstate(all="ignore"):
+        np.exp(values.numpy(), out=values.numpy())
     return values
 
 

@@ -30,22 +30,22 @@ class Counted:
             self._report(self._stage, self._done, self._whole)
 
 
-_outside: list[int] = []
-_modes = local()
+# of each thread: whether modes are off, and how many threads it shares work with
+_mine = local()
 
 
 @contextmanager
 def plainly() -> Iterator[None]:
     """Modes that a caller may have set for one thread, and that would round products or forbid writing, are off."""
-    if getattr(_modes, "off", False):  # a loop of many short passes would feel setting them at each
+    if getattr(_mine, "plain", False):  # a loop of many short passes would feel setting them at each
         yield
         return
-    _modes.off = True
+    _mine.plain = True
     try:
         with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
             yield
     finally:
-        _modes.off = False
+        _mine.plain = False
 
 
 @contextmanager
@@ -54,25 +54,26 @@ def alone() -> Iterator[int]:
 
     Switching costs milliseconds, so that a loop of many short passes stands inside as a whole.
     """
-    if _outside:
+    count = getattr(_mine, "count", 0)
+    if count:
         with plainly():
-            yield _outside[0]
+            yield count
         return
-    _outside.append(torch.get_num_threads())
-    if _outside[0] > 1:
+    count = _mine.count = torch.get_num_threads()
+    if count > 1:
         torch.set_num_threads(1)
     try:
         with plainly(), single():
-            yield _outside[0]
+            yield count
     finally:
-        if _outside[0] > 1:
-            torch.set_num_threads(_outside[0])
-        _outside.clear()
+        if count > 1:
+            torch.set_num_threads(count)
+        _mine.count = 0
 
 
 def workers() -> int:
     """How many threads there are to share work."""
-    return _outside[0] if _outside else torch.get_num_threads()
+    return getattr(_mine, "count", 0) or torch.get_num_threads()
 
 
 @cache
@@ -84,7 +85,6 @@ def _workers(count: int) -> ThreadPoolExecutor:
 def _forget() -> None:
     """A forked process has the pool, but none of its threads."""
     _workers.cache_clear()
-    _outside.clear()
 
 
 if hasattr(os, "register_at_fork"):

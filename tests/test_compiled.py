@@ -95,6 +95,17 @@ def test_crossing_is_what_comparisons_count_in_rows_and_columns(
                 np.testing.assert_array_equal(near[axis], np.flatnonzero(likely > sure))
 
 
+@pytest.mark.parametrize("shape", [(70_001, 2), (3, 70_001)], ids=str)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_full_counts_do_not_run_over(shape: tuple[int, int], order: Any) -> None:
+    tile = np.ones(shape, np.float32, order=order)
+    rows, columns = (
+        Bars(np.zeros(n, np.float32), np.zeros(n, np.float32), np.full(n, -1), np.zeros(n, np.int64)) for n in shape
+    )
+    near = crossing(tile, rows, columns)
+    assert (rows.sure == shape[1]).all() and (columns.sure == shape[0]).all() and not len(near[0]) and not len(near[1])
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("shape", [(1, 1), (5, 300), (70, 9), (40, 333)], ids=str)
 def test_lead_keeps_the_largest(shape: tuple[int, int], dtype: Any) -> None:

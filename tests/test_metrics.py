@@ -1,6 +1,7 @@
 """Metrics equal brute force over all tie orders, trec_eval, ir_measures and the published codes; nothing but order."""
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from itertools import permutations
 from typing import Any
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from nclbench.bases import Stored
 from nclbench.errors import UsageError
 from nclbench.evaluation import DEFAULT_METRICS, evaluate
-from nclbench.metrics import TIES, Measured, measure, metrics, parse
+from nclbench.metrics import TIES, Measured, _mean, measure, metrics, parse
 from nclbench.metrics.blocks import Blocks
 from nclbench.plan import Plan
 from nclbench.problem import Embeddings, Problem, Relevance
@@ -606,3 +607,16 @@ def test_all_standard_metrics_are_registered() -> None:
     asked = ["R@5", "MdR", "r@5", "nDCG@3"]
     run = only(evaluate(problem(np.eye(3), np.eye(3)), metrics=asked), "t2v")
     assert list(run.metrics) == ["R@5", "MdR", "nDCG@3"]
+
+
+def test_means_are_rounded_once() -> None:
+    """In any order of the queries, of any type of values."""
+    draw = np.random.default_rng(0)
+    for values in (
+        draw.integers(0, 10**6, 10**4).astype(np.float32),
+        np.r_[2.0**53, np.ones(9), -(2.0**53)],
+        draw.integers(0, 9, 1000),
+        draw.random(1000),
+    ):
+        exact = float(sum(map(Fraction, values.tolist()))) / len(values)
+        assert _mean(values) == _mean(values[::-1]) == exact

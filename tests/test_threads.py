@@ -1,6 +1,7 @@
 """Work shared by threads: whoever asks, in whatever mode, and what happens when something goes wrong."""
 
 import multiprocessing
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,15 +9,19 @@ import factories
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
 from nclbench import evaluate, processes
 from nclbench.bases import Stored
+from nclbench.blas import single
 from nclbench.maps import TileMap
+from nclbench.pairs import Bases
 from nclbench.plan import Plan
+from nclbench.potentials import sinkhorn
 from nclbench.ranking import Request, rank
 from nclbench.similarity import View
 from nclbench.strips import strips
-from nclbench.threads import shared, workers
+from nclbench.threads import alone, shared, workers
 
 SPECS = ["sinkhorn:tau=0.5,iters=2", "csls:k=3"]
 
@@ -39,6 +44,71 @@ def test_modes_of_the_calling_thread_change_nothing() -> None:
     for mode in (torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), torch.no_grad(), torch.enable_grad()):
         with mode:
             assert figures() == wanted
+
+
+def limits() -> set[int]:
+    """How many threads numpy's linear algebra has."""
+    return {int(found["num_threads"]) for found in threadpool_info() if found["user_api"] == "blas"}
+
+
+def test_numpy_multiplies_alone_until_the_last_one_has_left() -> None:
+    """Two callers: the one who is still within must not feel that the other has left, and in the end all is as before."""
+    before = limits()
+    first, second, left = threading.Event(), threading.Event(), threading.Event()
+    seen = []
+
+    def one(within: Any) -> None:
+        with within():
+            first.set()
+            second.wait(60)
+        left.set()
+
+    def other(within: Any) -> None:
+        first.wait(60)
+        with within():
+            second.set()
+            left.wait(60)
+            seen.append(limits())
+
+    for pair in ((alone, alone), (single, alone), (alone, single)):
+        for event in (first, second, left):
+            event.clear()
+        both = [threading.Thread(target=work, args=(within,)) for work, within in zip((one, other), pair, strict=True)]
+        for thread in both:
+            thread.start()
+        for thread in both:
+            thread.join(60)
+        assert limits() == before
+    assert seen == [{1}] * 3
+    with pytest.raises(ValueError, match="within"), alone():
+        raise ValueError("within")
+    assert limits() == before and torch.get_num_threads() == 3
+
+
+def test_a_fit_has_the_same_bits_beside_another_caller() -> None:
+    """Of a size that numpy's linear algebra would share among threads of its own."""
+    view = View(Bases(factories.hubs(900, 900, 14, 4, noise=2.0), Plan(memory=1 << 30)).base("queries", "items"))
+    wanted = sinkhorn(view, 0.01, iters=10).bias
+    stopped = threading.Event()
+
+    def come_and_go() -> None:
+        while not stopped.is_set():
+            with alone():
+                pass
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        assert all(torch.equal(sinkhorn(view, 0.01, iters=10).bias, wanted) for _ in range(6))
+    finally:
+        stopped.set()
+        thread.join(60)
+
+
+def test_a_caller_who_is_told_of_every_rounding_is_not_told_of_ours() -> None:
+    view = View(Bases(factories.hubs(60, 50, 14, 4, noise=2.0), Plan(memory=1 << 30)).base("queries", "items"))
+    with np.errstate(all="raise"):
+        assert bool(sinkhorn(view, 0.002, iters=4, start="gallery").bias.isfinite().all())
 
 
 def test_one_that_fails_stops_the_others() -> None:

@@ -8,11 +8,14 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
+from threading import Lock
 from types import ModuleType
 from typing import Any
 
-# so many scores have to be passed over before importing numba and compiling, about a second, pays
+# so many scores have to be passed over before importing numba and compiling, a second for each loop the first time, pays
 _WORTH = 1 << 28
+# threads that ask at once must not each compile
+_lock = Lock()
 
 
 def worthwhile(scores: int) -> bool:
@@ -38,9 +41,14 @@ def _numba() -> ModuleType | None:
         return None
 
 
-@cache
 def loop(function: Callable[..., None]) -> Any:
     """The function, compiled when it is first called."""
+    with _lock:
+        return _compiled(function)
+
+
+@cache
+def _compiled(function: Callable[..., None]) -> Any:
     numba = _numba()
     assert numba is not None
     try:

@@ -12,9 +12,9 @@ from nclbench.compiled.lines import flat
 Array = npt.NDArray[Any]
 # rows at a time, for which the columns' bars and counts are loaded once
 _ROWS = 4
-# lines at most: two counts share a number, of those above and of those that reach the lower bar
+# lines, and columns of a chunk, at most: two counts share a number, of those above and of those that reach the lower bar
 _HALF = (1 << 15) - 1
-# columns whose bars and counts stay in the nearest cache
+# columns whose bars and counts stay in cache while rows pass by
 _CHUNK = 8192
 
 

@@ -158,8 +158,12 @@ def _average(values: Array, metric: Metric, weights: npt.NDArray[np.int64] | Non
     return _mean(values) if weights is None else _mean(values * weights) / _mean(weights)
 
 
+# whole numbers are added without rounding up to here
+_WHOLE = 2.0**53
+
+
 def _mean(values: Array | npt.NDArray[np.int64]) -> float:
     """The same bits in any order of the queries: the sum is rounded once."""
-    if values.dtype.kind == "i" or (values == np.rint(values)).all():
-        return float(values.sum()) / len(values)
+    if (values == np.rint(values)).all() and float(np.abs(values).max(initial=0)) * len(values) < _WHOLE:
+        return float(values.sum(dtype=float)) / len(values)
     return math.fsum(values.tolist()) / len(values)
