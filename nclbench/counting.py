@@ -42,6 +42,7 @@ class CountAbove:
     fast: bool = False
     whole_rows = False
     fine = False
+    settles = True
     across = False
 
     def init(self, shape: tuple[int, int], plan: Plan) -> State:
@@ -90,7 +91,7 @@ class CountAbove:
         self._decide(counts, tile, rows, columns, torch.from_numpy(near) + pairs.start)
 
     def _decide(self, counts: Tensor, tile: Tensor, rows: slice, columns: slice, undecided: Tensor) -> None:
-        step = max(1, (1 << 20) // tile.shape[1])
+        step = max(1, max(1 << 20, tile.numel()) // tile.shape[1])
         for start in range(0, len(undecided), step):
             self._score(counts, tile, rows, columns, undecided[start : start + step])
 
@@ -143,6 +144,7 @@ class Leaders:
     fast: bool = False
     whole_rows = False
     fine = False
+    settles = True
     across = False
 
     def init(self, shape: tuple[int, int], plan: Plan) -> State:
@@ -219,6 +221,7 @@ class Reaches:
     by_column: bool = False
     whole_rows = False
     fine = False
+    settles = True
     across = False
 
     def init(self, shape: tuple[int, int], plan: Plan) -> State:

@@ -12,6 +12,8 @@ Rows = slice | Tensor
 class Base(Protocol):
     """Where tiles come from (`nclbench.bases`). error bounds |tile - exact|, largest |score|, spread half of what they span.
 
+    rough: a tile for those who settle what lies within `roughness`, which bounds |rough - exact| and is at least `error`.
+
     fresh: whether tiles, or fine ones, are nobody else's memory. tolerance: how close tied scores are, 0 unless something
     fitted is in them.
     shelf: what one fit leaves for the next, None where nothing is left.
@@ -24,6 +26,8 @@ class Base(Protocol):
     @property
     def error(self) -> float: ...
     @property
+    def roughness(self) -> float: ...
+    @property
     def largest(self) -> float: ...
     @property
     def spread(self) -> float: ...
@@ -34,6 +38,7 @@ class Base(Protocol):
     def alike(self, axis: int) -> Tensor | None: ...
     def fresh(self, fine: bool) -> bool: ...
     def tile(self, rows: Rows, columns: Rows) -> Tensor: ...
+    def rough(self, rows: Rows, columns: Rows) -> Tensor: ...
     def fine(self, rows: Rows, columns: Rows) -> Tensor: ...
     def exact(self, query: Tensor, item: Tensor) -> Tensor: ...
 
@@ -56,6 +61,10 @@ class Over:
         return self.base.error
 
     @property
+    def roughness(self) -> float:
+        return self.base.roughness
+
+    @property
     def largest(self) -> float:
         return self.base.largest
 
@@ -74,11 +83,13 @@ class Over:
 class Reducer(Protocol):
     """A monoid over the tiles of a view. `init` is the identity, `merge` is associative.
 
-    whole_rows: needs tiles that span all columns. fine: needs float64 tiles. across: a value mixes several rows.
+    whole_rows: needs tiles that span all columns. fine: needs float64 tiles. settles: scores by the definition what lies
+    within the roughness of a tile, so that a rough one will do. across: a value mixes several rows.
     """
 
     whole_rows: bool
     fine: bool
+    settles: bool
     across: bool
 
     def init(self, shape: tuple[int, int], plan: Plan) -> tuple[Tensor, ...]: ...

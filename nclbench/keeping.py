@@ -48,6 +48,12 @@ class Kept(Over):
             self._keep(strip, made)
         return made
 
+    def rough(self, rows: Rows, columns: Rows) -> Tensor:
+        """What is kept, where it is there, is no rougher."""
+        if not self.open and isinstance(rows, slice) and isinstance(columns, slice) and self._there[rows].all():
+            return self.tile(rows, columns)
+        return self.base.rough(rows, columns)
+
     def fine(self, rows: Rows, columns: Rows) -> Tensor:
         return self.base.fine(rows, columns)
 

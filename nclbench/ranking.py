@@ -72,7 +72,7 @@ def _counter(request: Request) -> CountAbove | None:
         return None
     view = request.view
     query, item = view.plan.indices(request.relevance.query), view.plan.indices(request.relevance.item)
-    return CountAbove(query, item, view.exact(query, item), view.exact, view.error, view.tolerance, view.fast)
+    return CountAbove(query, item, view.exact(query, item), view.exact, view.roughness, view.tolerance, view.fast)
 
 
 def _ranking(request: Request, found: Iterator[Any]) -> Ranking:

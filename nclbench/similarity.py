@@ -4,7 +4,7 @@ A base makes tiles; a `View` is a base seen in a direction, through a fitted ope
 the only loop: each tile of the base is made once and every view of it feeds its reducers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -53,14 +53,22 @@ class View:
     @cached_property
     def error(self) -> float:
         """Bounds |seen tile - exact|."""
+        return self._seen(self.base.error)
+
+    @cached_property
+    def roughness(self) -> float:
+        """Bounds |seen rough tile - exact|."""
+        return self._seen(self.base.roughness)
+
+    def _seen(self, error: float) -> float:
         if self.map is None:
-            return self.base.error
+            return error
         if self.map.fine:
             return NEAR * self.map.size(self.base.largest)
         if not self.map.shift:
-            return self.map.slope * self.base.error
+            return self.map.slope * error
         shift = float(self.map.column[0].abs().max())
-        return self.base.error + 4 * SCORE_ROUNDOFF * (shift + self.base.largest)
+        return error + 4 * SCORE_ROUNDOFF * (shift + self.base.largest)
 
     @property
     def fast(self) -> bool:
@@ -150,6 +158,7 @@ class View:
 
 
 Job = tuple[View, Reducer]
+Make = Callable[[slice, slice], Tensor]
 # from 1024 rows and columns down to 32
 _SHRINKS = 6
 
@@ -173,7 +182,7 @@ def _swept(jobs: Sequence[Job], shrink: int) -> list[Any]:
     base = jobs[0][0].base
     assert all(view.base is base for view, _ in jobs)
     plan = base.plan
-    precise = [reducer.fine or (view.map is not None and view.map.fine) for view, reducer in jobs]
+    kinds = _kinds(jobs)
     grid = _tiles(jobs, shrink)
     whole = sum((rows.stop - rows.start) * (columns.stop - columns.start) for strip in grid for rows, columns in strip)
     done = Counted(plan.report, "scores", whole)
@@ -182,15 +191,12 @@ def _swept(jobs: Sequence[Job], shrink: int) -> list[Any]:
         states = [reducer.init(view.shape, plan) for view, reducer in jobs]
         for strip in strips:
             for rows, columns in strip:
-                rough = None if all(precise) else base.tile(rows, columns)
-                exact = base.fine(rows, columns) if any(precise) else None
-                seen: dict[tuple[int, bool], tuple[Tensor, slice, slice]] = {}
+                made = {make: make(rows, columns) for make in set(kinds)}
+                seen: dict[tuple[int, Make], tuple[Tensor, slice, slice]] = {}
                 for number, (view, reducer) in enumerate(jobs):
-                    source = exact if precise[number] else rough
-                    assert source is not None
-                    key = (id(view), precise[number])
+                    key = (id(view), kinds[number])
                     if key not in seen:
-                        seen = {key: view.see(source, rows, columns)}
+                        seen = {key: view.see(made[kinds[number]], rows, columns)}
                     states[number] = reducer.step(states[number], *seen[key])
                 done.add((rows.stop - rows.start) * (columns.stop - columns.start))
         return states
@@ -202,6 +208,14 @@ def _swept(jobs: Sequence[Job], shrink: int) -> list[Any]:
     return [
         reducer.finish(plan.agree(reducer, state)) for (_, reducer), state in zip(jobs, states, strict=True)
     ]
+
+
+def _kinds(jobs: Sequence[Job]) -> list[Make]:
+    """Which tiles each job is given: fine, rough where that will do, else those in between, which then are made for both."""
+    base = jobs[0][0].base
+    fine = [reducer.fine or (view.map is not None and view.map.fine) for view, reducer in jobs]
+    rough = all(exact or reducer.settles for (_, reducer), exact in zip(jobs, fine, strict=True))
+    return [base.fine if exact else base.rough if rough else base.tile for exact in fine]
 
 
 def _tiles(jobs: Sequence[tuple[View, Any]], shrink: int = 0) -> list[list[tuple[slice, slice]]]:
