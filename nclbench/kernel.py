@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nclbench.interfaces import Scores
-from nclbench.plan import SCORES, SUMS, Plan
+from nclbench.plan import HALF, SCORES, SUMS, Plan
 from nclbench.wide import Wide, plus, zero
 
 # up to so many entries everything is float64; beyond, scores and kernel are float32, and sums of more than a block float64.
@@ -21,16 +21,20 @@ from nclbench.wide import Wide, plus, zero
 EXACT, LOPSIDED = 1 << 22, 1 << 28
 # how far float32 was seen to move potentials, in proportion to the largest score and tau
 ROUNDED = 2.0**-20
+# how many times more of split operands (`halves`): tensor cores cut each of some 192 partial sums off (not yet measured)
+_CUT = 8
+# what entries in float16 move potentials by, 2^-11 in each half-step of a pass; kept so many times larger, all have 11 bits
+# down to 2^-29
+PACKED, _LIFT = 2.0**-10, 2.0**15
 # beyond this |L|, rounding of float32 scores would be felt
 _COLDEST = 1100.0
-# entries of a strip: what a thread holds of a recomputed kernel; and of a block, which should stay in cache, where in
-# float64 the fewest are quickest
+# entries of a strip: what a thread holds of a recomputed kernel; and of a block, which should stay in cache
 _STRIP, _BLOCK = 1 << 21, {SCORES: 320_000, SUMS: 1 << 20}
 # below so many entries one thread is done before others have begun
 _ONE = 1 << 21
-# logarithms of the smallest entry, and of what weights may span before small entries would be missed
+# logarithms of the smallest entry, and of what weights may span before small entries would be missed (HALF: if packed)
 _FLOOR = {SCORES: -87.0, SUMS: -700.0}
-_SPAN = {SCORES: 50.0, SUMS: 600.0}
+_SPAN = {SCORES: 50.0, SUMS: 600.0, HALF: 6.0}
 # where on a shelf
 _LEFT = "kernel"
 _TINY = {SCORES: 1e-36, SUMS: 1e-300}
@@ -41,7 +45,7 @@ class Kernel:
     """scale: 1 / tau. mass: (N,) shares of the rows. row (N,), column (M,): logarithms taken into K.
 
     attraction: (M,) log sum_i w_i exp(L_ij), if it was asked for with weights w.
-    taken: (M,) what was added to L before, where weights had grown far apart; None at first.
+    taken: (M,) what was added to L before, where weights had grown far apart; None at first. packed: kept in float16.
     kept: this process's strips of K by their first row, empty where they are made again.
     """
 
@@ -51,6 +55,7 @@ class Kernel:
     strips: list[slice]
     kind: torch.dtype
     keep: bool
+    packed: bool
     row: Tensor
     column: Tensor
     taken: Tensor | None = None
@@ -69,16 +74,17 @@ class Kernel:
         if kind == SCORES and scores.largest / tau > _COLDEST:
             return None
         row, column = (torch.zeros(length, dtype=SUMS, device=plan.device) for length in (n, m))
-        keep = plan.keeps(n * m * (8 if kind == SUMS else 4))
-        found = cls(scores, 1 / tau, mass, strips(n, m, plan), kind, keep, row, column)
-        try:
-            found._scale(column, attraction)
-        except torch.OutOfMemoryError:  # of a device: what cannot be kept is made again
-            if plan.world > 1:
-                raise
-            found.keep = False
-            found._scale(column, attraction)
-        return found
+        keep = plan.keeps(n * m * kind.itemsize)
+        packed = plan.packed and kind == SCORES and plan.keeps(n * m * HALF.itemsize)
+        found = cls(scores, 1 / tau, mass, strips(n, m, plan), kind, keep or packed, packed and not keep, row, column)
+        while True:
+            try:
+                found._scale(column, attraction)
+                return found
+            except torch.OutOfMemoryError:  # of a device: what cannot be kept is packed, and else made again
+                if plan.world > 1 or not found.keep:
+                    raise
+                found.keep, found.packed = packed and not found.packed, packed and not found.packed
 
     def leave(self) -> None:
         """To be taken by the next one who asks for the same, if it is as it was made."""
@@ -93,11 +99,14 @@ class Kernel:
     @property
     def error(self) -> float:
         """About how far potentials may lie from those of float64, in units of L."""
-        return 0.0 if self.kind == SUMS else ROUNDED * (self.scores.largest * self.scale + 1)
+        if self.kind == SUMS:
+            return 0.0
+        rounded = ROUNDED * (_CUT if self.scores.plan.split else 1)
+        return rounded * (self.scores.largest * self.scale + 1) + PACKED * self.packed
 
     @property
     def path(self) -> str:
-        return "kept kernel" if self.keep else "streamed kernel"
+        return "streamed kernel" if not self.keep else "kept kernel, half" if self.packed else "kept kernel"
 
     def log_mass(self, bias: Tensor) -> Tensor:
         """(M,) log p_j = log sum_i r_i softmax_j(L_ij + b_j) under b (M,)."""
@@ -112,7 +121,7 @@ class Kernel:
     def _masses(self, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(N,) totals of this process's rows of K exp(b - top), 0 for others; top (): (M,) log p as above."""
         totals, top, log_mass, faintest = self._weighed(bias)
-        if faintest < -_SPAN[self.kind]:
+        if faintest < -_SPAN[HALF if self.packed else self.kind]:
             # of K scaled for this b nothing is lost: each row has an entry of 1 under the largest weight
             self._scale(bias)
             totals, top, log_mass, _ = self._weighed(bias)
@@ -153,11 +162,12 @@ class Kernel:
     def _blocks(self, rows: slice) -> Iterator[tuple[Tensor, slice]]:
         """Blocks of a strip with the rows they are: small enough to stay in cache, and for sums of few addends."""
         strip = self.kept[rows.start] if self.keep else self._scored(rows)
-        step = _rows_of_a_block(strip.shape[1], self.kind)
+        step = self.scores.plan.breadth * _rows_of_a_block(strip.shape[1], self.kind)
         for start in range(0, len(strip), step):
             part = strip[start : start + step]
             there = slice(rows.start + start, rows.start + start + len(part))
-            yield part if self.keep else self._made(part, there), there
+            part = part if self.keep else self._made(part, there)
+            yield part.to(self.kind).div_(_LIFT) if self.packed else part, there
 
     def _scored(self, rows: slice) -> Tensor:
         return self.scores.strip(rows, self.kind == SUMS)
@@ -190,7 +200,7 @@ class Kernel:
                 self.row[rows] = -best.to(SUMS)
                 logits = logits.sub_(best[:, None]).to(self.kind)
                 torch.maximum(top, logits.amax(0).to(SUMS), out=top)
-                if self.keep:
+                if self.keep and not self.packed:
                     self.kept[rows.start] = logits
             return top, drawn
 
@@ -198,8 +208,14 @@ class Kernel:
         self.column = -plan.largest(torch.stack([top for top, _ in found]).amax(0))
         if attraction is not None:
             self.attraction = plan.log_total(torch.stack([drawn for _, drawn in found]).logsumexp(0))
-        if self.keep:
+        if self.packed:
+            for found in self._over_strips(lambda mine: {rows.start: self._pack(rows) for rows in mine}):
+                self.kept.update(found)
+        elif self.keep:
             self._over_strips(lambda mine: [self._finished(self.kept[rows.start]) for rows in mine])
+
+    def _pack(self, rows: slice) -> Tensor:
+        return self._made(self._scored(rows), rows).mul_(_LIFT).to(HALF)
 
     def _over_strips(self, work: Callable[[Iterator[slice]], Any]) -> list[Any]:
         return self.scores.plan.share(work, self.strips)
@@ -229,6 +245,6 @@ def strips(n: int, m: int, plan: Plan) -> list[slice]:
 
     products of one row are made by another routine, whose last bits differ.
     """
-    count = 1 if n * m <= _ONE else max(1, n // max(2, min(512, _STRIP // m)))
+    count = 1 if n * m <= _ONE else max(1, n // max(2, min(512 * plan.breadth, _STRIP * plan.breadth // m)))
     edges = [n * number // count for number in range(count + 1)]
     return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)][plan.rank :: plan.world]

@@ -56,7 +56,7 @@ class Plan:
     """Where and how to compute.
 
     tile: rows and columns of a tile of S. memory: bytes that may be spent on keeping S (None: a quarter of what is
-    free). report: called with (stage, done, total) as work goes on.
+    free, of a device three quarters). report: called with (stage, done, total) as work goes on.
     half: tiles whose answers are certified are made of float16 operands (`nclbench.halves`). split: those of fits, too, of
     two float16 numbers an entry. packed: a kernel is kept in float16 where float32 does not fit. fused: what is made again
     at each pass is summed where it is made (`nclbench.fused`).
@@ -101,7 +101,7 @@ class Plan:
 
         All processes must ask, and get the same answer: what is free can differ between them.
         """
-        budget = self.memory if self.memory is not None else _free_memory(self.device) // 4
+        budget = self.memory if self.memory is not None else _spare_memory(self.device)
         room = torch.tensor([-(-size // self.world) <= budget], device=self.device)
         return int(self.total(room.to(COUNTS))) == self.world
 
@@ -226,8 +226,9 @@ def _device(name: str) -> str:
     return name
 
 
-def _free_memory(device: str) -> int:
-    return int(torch.cuda.mem_get_info(device)[0]) if device.startswith("cuda") else available()
+def _spare_memory(device: str) -> int:
+    """A quarter of what is free, and three of a device, which others use less."""
+    return 3 * (int(torch.cuda.mem_get_info(device)[0]) // 4) if device.startswith("cuda") else available() // 4
 
 
 def describe(plan: Plan) -> dict[str, object]:
