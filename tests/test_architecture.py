@@ -14,12 +14,13 @@ import nclbench
 
 HOUSE = Path(nclbench.__file__).parent
 FLOORS = {
-    "0": "errors wide threads processes compiled blas",
+    "0": "errors wide threads processes compiled blas epilogues",
     "0b": "memory",
     "1": "plan registry files grids tokens",
     "1b": "archives",
     "2": "problem results reported temperature maps looks groups",
     "2b": "fusion folds leaks interfaces ragged halves",
+    "2b+": "fused",
     "3": "bases similarity reducers counting scorers/",
     "3a": "leaders compounds keeping remembered outranking",
     "3b": "kernel anderson pairs",
