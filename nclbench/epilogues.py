@@ -7,8 +7,9 @@ parts are more than 2^31 numbers.
 import triton
 import triton.language as tl
 
-# rows, columns and features of a block
-BLOCK = (128, 128, 64)
+# rows, columns and features of a block: the largest whose sums and places stay in registers of eight warps, as compiled for
+# Hopper
+BLOCKS = {"exponentials": (128, 128, 64), "above": (128, 64, 64)}
 # and where all of it is interpreted, which is slow
 SMALL = (16, 32, 16)
 
@@ -53,8 +54,9 @@ def above(
     left, right, over, under, sure, found, hits, room, n, m, share,
     scale, width: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEEP: tl.constexpr,
 ):  # fmt: skip
-    """Adds to sure (n,) int32 how many products of each row are above over (n,); hits (room,) int64 get the places row m + column
-    of those that are not and reach under (n,), in no order. found (1,) int64: how many these are, also where there is no room.
+    """Adds to sure (n,) int32 how many products of each row are above over (n,); hits (room,) int32 get the places row m + column
+    of those that are not and reach under (n,), in no order. found (1,) int32: how many these are, also where there is no room.
+    n m is less than 2^31.
     """
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     first = tl.program_id(1).to(tl.int64) * share
@@ -67,10 +69,12 @@ def above(
         x = dots(left, right, row, column, n, m, width, ROWS, COLUMNS, DEEP) * scale
         above = (x > high[:, None]) & inside
         count += tl.sum(above.to(tl.int32), 1)
-        near = tl.reshape(((x >= low[:, None]) & inside & (x <= high[:, None])).to(tl.int32), (ROWS * COLUMNS,))
-        many = tl.sum(near, 0)
+        near = ((x >= low[:, None]) & inside & (x <= high[:, None])).to(tl.int32)
+        each = tl.sum(near, 1)
+        many = tl.sum(each, 0)
         if many > 0:
-            place = tl.atomic_add(found, many.to(tl.int64)) + tl.cumsum(near, 0) - near
-            where = tl.reshape(row[:, None] * m + column[None, :], (ROWS * COLUMNS,))
+            before = tl.atomic_add(found, many) + tl.cumsum(each, 0) - each
+            place = before[:, None] + tl.cumsum(near, 1) - near
+            where = (row.to(tl.int32) * m)[:, None] + column.to(tl.int32)[None, :]
             tl.store(hits + place, where, mask=(near > 0) & (place < room))
     tl.atomic_add(sure + row, count, mask=row < n)

@@ -20,6 +20,8 @@ from nclbench.plan import BITS, COUNTS, SCORES, SUMS
 _SHARE = 8192
 # a block's sums are spread over so many warps, so that they stay in registers
 _WARPS = 8
+# places that 32 bits can tell apart
+_PLACES = (1 << 31) - 1
 # entries of a block of the plain form
 _PLAIN = 1 << 22
 # places for what lies between the bars, a row at first
@@ -55,8 +57,7 @@ def exp_sums(operands: Halves, scale: float, down: Tensor, across: Tensor) -> Te
     down, across = down.to(SCORES), across.to(SCORES)
     if not compiled(operands.left.device.type):
         return _plain_exp_sums(operands, scale, down, across)
-    blocks = _blocks()
-    shares = -(-m // _SHARE)
+    blocks, shares = _blocks("exponentials"), -(-m // _SHARE)
     out = torch.empty((shares, n), dtype=SCORES, device=down.device)
     _kernels().exponentials[-(-n // blocks[0]), shares](
         operands.left, operands.right, down, across, out, n, m, _SHARE, operands.scale * scale, operands.left.shape[1], *blocks,
@@ -82,23 +83,31 @@ def above(operands: Halves, over: Tensor, under: Tensor) -> tuple[Tensor, Tensor
 
     Bars are float32 in units of the scores. Places are in rising order.
     """
-    n, m = len(operands.left), len(operands.right)
     if not compiled(operands.left.device.type):
         return _plain_above(operands, over, under)
-    blocks, room = _blocks(), _ROOM * n
+    n, m = len(operands.left), len(operands.right)
+    step = max(1, _PLACES // m)
+    found = [_above(operands, over, under, slice(top, min(top + step, n))) for top in range(0, n, step)]
+    sure, rows, columns = zip(*found, strict=True)
+    return torch.cat(sure), torch.cat(rows), torch.cat(columns)
+
+
+def _above(operands: Halves, over: Tensor, under: Tensor, part: slice) -> tuple[Tensor, Tensor, Tensor]:
+    """As `above`, for some of the rows."""
+    left, right, blocks = operands.left[part], operands.right, _blocks("above")
+    (n, width), m, room = left.shape, len(right), _ROOM * len(left)
     while True:
-        sure = torch.zeros(n, dtype=BITS, device=over.device)
-        found = torch.zeros(1, dtype=COUNTS, device=over.device)
-        hits = torch.empty(room, dtype=COUNTS, device=over.device)
+        sure, found = (torch.zeros(length, dtype=BITS, device=over.device) for length in (n, 1))
+        hits = torch.empty(room, dtype=BITS, device=over.device)
         _kernels().above[-(-n // blocks[0]), -(-m // _SHARE)](
-            operands.left, operands.right, over, under, sure, found, hits, room, n, m, _SHARE, operands.scale,
-            operands.left.shape[1], *blocks, num_warps=_WARPS,
+            left, right, over[part], under[part], sure, found, hits, room, n, m, _SHARE, operands.scale, width, *blocks,
+            num_warps=_WARPS,
         )  # fmt: skip
         if int(found) <= room:
             break
         room = int(found)
-    places = hits[: int(found)].sort().values
-    return sure.to(COUNTS), places // m, places % m
+    places = hits[: int(found)].to(COUNTS).sort().values
+    return sure.to(COUNTS), places // m + part.start, places % m
 
 
 def _plain_above(operands: Halves, over: Tensor, under: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -115,7 +124,7 @@ def _plain_above(operands: Halves, over: Tensor, under: Tensor) -> tuple[Tensor,
     return torch.cat(sure), torch.cat(rows), torch.cat(columns)
 
 
-def _blocks() -> tuple[int, int, int]:
+def _blocks(name: str) -> tuple[int, int, int]:
     kernels = _kernels()
-    found: tuple[int, int, int] = kernels.SMALL if interpreted() else kernels.BLOCK
+    found: tuple[int, int, int] = kernels.SMALL if interpreted() else kernels.BLOCKS[name]
     return found
