@@ -4,7 +4,6 @@ K_ij = exp(L_ij + row_i + column_j) with L = S / tau. row and column take off th
 entries lie in (0, 1], and every row and every column has a 1, so that none can vanish as a whole.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -129,17 +128,22 @@ class Kernel:
 
     def _weighed(self, bias: Tensor) -> tuple[Tensor, Tensor, Tensor, float]:
         """As above, and the logarithm of the least total: entries of K that were rounded to 0 count beside that."""
+        *found, faintest = self._measured(bias)
+        return (*found, float(faintest))
+
+    def _measured(self, bias: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The same as tensors: nothing in it waits for a device, and no shape depends on values."""
         power = bias - self.scaling
         top = power.max()
         power = power - top
         least, totals, mass = self._pass(power.exp())
         log_mass = mass.log()
         # the same in every process, which must all go the same way
-        lowest = -float(self.scores.plan.largest(-log_mass.min()[None]))
-        return totals, top, log_mass + power, math.log(least) + min(0.0, lowest)
+        lowest = -self.scores.plan.largest(-log_mass.min()[None])
+        return totals, top, log_mass + power, least.log() + lowest.clamp(max=0)
 
-    def _pass(self, weight: Tensor) -> tuple[float, Tensor, Tensor]:
-        """The least total, (N,) the totals of this process's rows and (M,) the masses of the columns, under weights (M,)."""
+    def _pass(self, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(1,) the least total, (N,) those of this process's rows, (M,) the masses of the columns, under weights (M,)."""
         scaled, shares, tiny = weight.to(self.kind), self.mass.to(self.kind), _TINY[self.kind]
         totals = torch.zeros_like(self.mass)
 
@@ -157,7 +161,7 @@ class Kernel:
 
         found, plan = self._over_strips(work), self.scores.plan
         least = -plan.largest(-torch.stack([part for part, _ in found]).amin(0))
-        return max(float(least), tiny), totals, plan.wide_total([part for _, part in found])
+        return least.clamp(min=tiny), totals, plan.wide_total([part for _, part in found])
 
     def _blocks(self, rows: slice) -> Iterator[tuple[Tensor, slice]]:
         """Blocks of a strip with the rows they are: small enough to stay in cache, and for sums of few addends."""
