@@ -1,6 +1,5 @@
 """Where tiles of S come from: a stored matrix, or embeddings and a scorer. Both define the score of every pair."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -20,6 +19,8 @@ Prepared = Tensor | Ragged
 # more at once leave the cache, and are five times slower
 _PAIR_BYTES = 4 << 20
 _MANY = 1 << 16
+# entries that stay in cache while they are looked at twice
+_CACHED = 1 << 18
 # scores by which lines of a matrix are first told apart
 _FEW = 32
 
@@ -47,8 +48,10 @@ class Stored:
 
     @cached_property
     def _ends(self) -> tuple[float, float]:
-        chunks = [self.matrix[start : start + 1024] for start in range(0, len(self.matrix), 1024)]
-        return min(float(part.min()) for part in chunks), max(float(part.max()) for part in chunks)
+        step = max(1, _CACHED // self.shape[1])
+        chunks = (self.matrix[start : start + step] for start in range(0, len(self.matrix), step))
+        ends = [(float(part.min()), float(part.max())) for part in chunks]
+        return min(low for low, _ in ends), max(high for _, high in ends)
 
     @property
     def largest(self) -> float:
@@ -171,6 +174,10 @@ class Embedded:
     def _split(self) -> Halves | None:
         return self._halves(split=True) if self.plan.split else None
 
+    @property
+    def operands(self) -> Halves | None:
+        return self._split
+
     def _halves(self, split: bool) -> Halves | None:
         if isinstance(self.queries, Ragged) or isinstance(self.items, Ragged) or not getattr(self.scorer, "inner", False):
             return None
@@ -188,18 +195,18 @@ class Embedded:
         return _first_alike(self.items)
 
 
-def _keys(vectors: Prepared) -> Iterator[bytes]:
-    """For every row or set a short key; equal ones have equal keys."""
-    if isinstance(vectors, Ragged):
-        return vectors.keys()
-    return (blake2b(row.tobytes(), digest_size=16).digest() for row in vectors.cpu().numpy())
-
-
 def _first_alike(vectors: Prepared) -> Tensor:
-    """(N,) position of the first row with the same bytes."""
+    """(N,) position of the first row, or set, with the same bytes."""
     seen: dict[bytes, int] = {}
-    first = [seen.setdefault(key, n) for n, key in enumerate(_keys(vectors))]
-    return torch.tensor(first, dtype=COUNTS, device=vectors.device)
+    if isinstance(vectors, Ragged):
+        first = [seen.setdefault(key, n) for n, key in enumerate(vectors.keys())]
+        return torch.tensor(first, dtype=COUNTS, device=vectors.device)
+    rows = vectors.cpu().numpy()
+    alike = np.arange(len(rows))
+    _, number, count = np.unique(rows[:, 0], return_inverse=True, return_counts=True)
+    for n in np.flatnonzero(count[number] > 1).tolist():  # few rows, if any, begin with the same number as another
+        alike[n] = seen.setdefault(blake2b(rows[n].tobytes(), digest_size=16).digest(), n)
+    return torch.from_numpy(alike).to(vectors.device)
 
 
 def _index(rows: Rows) -> Any:

@@ -43,11 +43,6 @@ def compiled(device: str) -> bool:
     return find_spec("triton") is not None and (device.startswith("cuda") or interpreted())
 
 
-def turned(operands: Halves) -> Halves:
-    """The same products from the other side."""
-    return Halves(operands.right, operands.left, operands.scale, operands.error)
-
-
 def exp_sums(operands: Halves, scale: float, down: Tensor, across: Tensor) -> Tensor:
     """(n,) float64 sums over j of exp(scale x_ij + down_i + across_j) of the products x (n, m). down: (n,), across: (m,).
 

@@ -37,7 +37,7 @@ class Replayed:
     def _captured(self) -> "torch.cuda.CUDAGraph | None":
         """What cannot be captured is done without: a graph saves time and changes nothing."""
         try:
-            stream = torch.cuda.Stream(self._given.device)
+            stream = torch.cuda.Stream(self._given.device)  # type: ignore[no-untyped-call]
             stream.wait_stream(torch.cuda.current_stream(self._given.device))
             with torch.cuda.stream(stream):
                 for _ in range(_WARM):

@@ -102,6 +102,10 @@ class Halves:
             return None
         return cls(q.beside(True), v.beside(False), 2.0 ** -(q.exponent + v.exponent), error)
 
+    def turned(self) -> "Halves":
+        """The same products from the other side."""
+        return Halves(self.right, self.left, self.scale, self.error)
+
     def tile(self, rows: Rows, columns: Rows) -> Tensor:
         """(n, m) float32."""
         return product(self.left[rows], self.right[columns]).mul_(self.scale)

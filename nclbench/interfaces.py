@@ -4,6 +4,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from nclbench.halves import Halves
 from nclbench.plan import Plan
 
 Rows = slice | Tensor
@@ -99,7 +100,7 @@ class Reducer(Protocol):
 
 
 class Scores(Protocol):
-    """What is needed of a similarity: rows are queries, columns are items."""
+    """What is needed of a similarity: rows are queries, columns are items. operands: what its tiles are products of, if split."""
 
     @property
     def shape(self) -> tuple[int, int]: ...
@@ -114,6 +115,8 @@ class Scores(Protocol):
     def shelf(self) -> dict[str, Any] | None: ...
     @property
     def alike(self) -> Tensor | None: ...
+    @property
+    def operands(self) -> Halves | None: ...
     def strip(self, rows: slice, fine: bool) -> Tensor: ...
     def reversed(self) -> "Scores": ...
     def reduce(self, *reducers: Any) -> list[Any]: ...

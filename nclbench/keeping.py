@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nclbench.halves import Halves
 from nclbench.interfaces import Base, Over, Rows
 
 
@@ -32,6 +33,10 @@ class Kept(Over):
 
     def __post_init__(self) -> None:
         self._there = np.zeros(self.base.shape[0], dtype=bool)
+
+    @property
+    def operands(self) -> Halves | None:
+        return getattr(self.base, "operands", None)
 
     def fresh(self, fine: bool) -> bool:
         return fine and self.base.fresh(fine)

@@ -11,32 +11,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nclbench import host
 from nclbench.interfaces import Scores
-from nclbench.plan import HALF, SCORES, SUMS, Plan
+from nclbench.plan import HALF, SCORES, SUMS
+from nclbench.strips import apart, blocks, parts, strips
 from nclbench.wide import Wide, plus, zero
 
 # up to so many entries everything is float64; beyond, scores and kernel are float32, and sums of more than a block float64.
 # Where one side is twice the other, a cold row takes the whole mass of several columns, and only float64 tells these apart
 EXACT, LOPSIDED = 1 << 22, 1 << 28
-# how far float32 was seen to move potentials, in proportion to the largest score and tau
+# how far float32 was seen to move potentials, in proportion to the largest score and tau, and at each step
 ROUNDED = 2.0**-20
 # how many times more of split operands (`halves`): tensor cores cut each of some 192 partial sums off (not yet measured)
 _CUT = 8
-# what entries in float16 move potentials by, 2^-11 in each half-step of a pass; kept so many times larger, all have 11 bits
-# down to 2^-29
+# what entries in float16 move potentials by: 2^-11 in each half-step; kept so many times larger, they have 11 bits to 2^-29
 PACKED, _LIFT = 2.0**-10, 2.0**15
 # beyond this |L|, rounding of float32 scores would be felt
 _COLDEST = 1100.0
-# entries of a strip: what a thread holds of a recomputed kernel; and of a block, which should stay in cache
-_STRIP, _BLOCK = 1 << 21, {SCORES: 320_000, SUMS: 1 << 20}
-# below so many entries one thread is done before others have begun
-_ONE = 1 << 21
 # logarithms of the smallest entry, and of what weights may span before small entries would be missed (HALF: if packed)
 _FLOOR = {SCORES: -87.0, SUMS: -700.0}
 _SPAN = {SCORES: 50.0, SUMS: 600.0, HALF: 6.0}
-# where on a shelf
-_LEFT = "kernel"
 _TINY = {SCORES: 1e-36, SUMS: 1e-300}
+_LEFT = "kernel"  # where on a shelf
 
 
 @dataclass(eq=False)
@@ -83,7 +79,7 @@ class Kernel:
             except torch.OutOfMemoryError:  # of a device: what cannot be kept is packed, and else made again
                 if plan.world > 1 or not found.keep:
                     raise
-                found.keep, found.packed = packed and not found.packed, packed and not found.packed
+                found.keep, found.packed, found.kept = packed and not found.packed, packed and not found.packed, {}
 
     def leave(self) -> None:
         """To be taken by the next one who asks for the same, if it is as it was made."""
@@ -95,13 +91,12 @@ class Kernel:
         """(M,) the bias that K is scaled with."""
         return self.column if self.taken is None else self.column + self.taken
 
-    @property
-    def error(self) -> float:
-        """About how far potentials may lie from those of float64, in units of L."""
+    def error(self, steps: int) -> float:
+        """About how far potentials may lie from those of as many steps in float64, in units of L."""
         if self.kind == SUMS:
             return 0.0
-        rounded = ROUNDED * (_CUT if self.scores.plan.split else 1)
-        return rounded * (self.scores.largest * self.scale + 1) + PACKED * self.packed
+        scores = self.scores.largest * self.scale * (_CUT if self.scores.plan.split else 1)
+        return ROUNDED * (scores + 1 + steps) + PACKED * self.packed
 
     @property
     def path(self) -> str:
@@ -128,10 +123,10 @@ class Kernel:
 
     def _weighed(self, bias: Tensor) -> tuple[Tensor, Tensor, Tensor, float]:
         """As above, and the logarithm of the least total: entries of K that were rounded to 0 count beside that."""
-        *found, faintest = self._measured(bias)
-        return (*found, float(faintest))
+        totals, top, log_mass, faintest = self._measured(bias)
+        return totals, top, log_mass, float(faintest)
 
-    def _measured(self, bias: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _measured(self, bias: Tensor) -> tuple[Tensor, ...]:
         """The same as tensors: nothing in it waits for a device, and no shape depends on values."""
         power = bias - self.scaling
         top = power.max()
@@ -152,9 +147,9 @@ class Kernel:
             for rows in mine:
                 mass = torch.zeros_like(weight)
                 for block, part in self._blocks(rows):
-                    total = torch.mv(block, scaled)
+                    total = host.mv(block, scaled)
                     totals[part] = total.clamp_(min=tiny)
-                    mass += torch.mv(block.T, shares[part] / total)
+                    mass += host.mv(block.T, shares[part] / total)
                 torch.minimum(least, totals[rows].amin(), out=least)
                 whole = plus(whole, mass)
             return least, whole
@@ -166,46 +161,58 @@ class Kernel:
     def _blocks(self, rows: slice) -> Iterator[tuple[Tensor, slice]]:
         """Blocks of a strip with the rows they are: small enough to stay in cache, and for sums of few addends."""
         strip = self.kept[rows.start] if self.keep else self._scored(rows)
-        step = self.scores.plan.breadth * _rows_of_a_block(strip.shape[1], self.kind)
-        for start in range(0, len(strip), step):
-            part = strip[start : start + step]
-            there = slice(rows.start + start, rows.start + start + len(part))
-            part = part if self.keep else self._made(part, there)
-            yield part.to(self.kind).div_(_LIFT) if self.packed else part, there
+        for part in blocks(strip):
+            there = slice(rows.start + part.start, rows.start + part.stop)
+            block = strip[part] if self.keep else self._made(strip[part], there)
+            yield block.to(self.kind).div_(_LIFT) if self.packed else block, there
 
     def _scored(self, rows: slice) -> Tensor:
         return self.scores.strip(rows, self.kind == SUMS)
 
-    def _logits(self, scores: Tensor) -> Tensor:
-        """L + taken, row by row in memory that is not the caller's."""
-        mine = self.scores.fresh(self.kind == SUMS) and scores.is_contiguous()
-        logits = torch.mul(scores, self.scale, out=scores if mine else scores.new_empty(scores.shape))
+    def _logits(self, scores: Tensor, room: Tensor | None = None) -> Tensor:
+        """L + taken, row by row in memory that is not the caller's: this room, if it is of the dtype."""
+        if room is None or room.dtype != scores.dtype:
+            mine = self.scores.fresh(self.kind == SUMS) and scores.is_contiguous()
+            room = scores if mine else scores.new_empty(scores.shape)
+        logits = torch.mul(scores, self.scale, out=room)
         return logits if self.taken is None else logits.add_(self.taken.to(logits.dtype))
 
     def _made(self, scores: Tensor, rows: slice) -> Tensor:
-        logits = self._logits(scores)
-        return self._finished(logits.add_(self.row[rows, None].to(logits.dtype)).to(self.kind))
+        out = self._logits(scores)
+        if out.dtype != self.kind:
+            out = out.add_(self.row[rows, None].to(out.dtype)).to(self.kind)
+            return self._finished(out)
+        row = self.row[rows, None].to(out.dtype)
+        for part in parts(out):
+            self._finished(out[part].add_(row[part]))
+        return out
 
     def _finished(self, logits: Tensor) -> Tensor:
-        return logits.add_(self.column.to(self.kind)).clamp_(min=_FLOOR[self.kind]).exp_()
+        return host.exp_(logits.add_(self.column.to(self.kind)).clamp_(min=_FLOOR[self.kind]))
 
     def _scale(self, bias: Tensor, attraction: Tensor | None = None) -> None:
         """Takes the maxima of the rows of L + b off, and those of the columns of the rest."""
-        self.kept.clear()
         self.taken = bias if bool(bias.any()) else None
+        self.kept.clear()
+        in_place = self.keep and not self.packed
+        rooms = apart(self.strips, len(self.column), self.column.new_empty(0).to(self.kind)) if in_place else {}
 
         def work(mine: Iterator[slice]) -> tuple[Tensor, Tensor]:
             top, drawn = torch.full((2, len(self.column)), -torch.inf, dtype=SUMS, device=self.column.device)
             for rows in mine:
-                logits = self._logits(self._scored(rows))
+                logits = self._logits(self._scored(rows), rooms.get(rows.start))
                 if attraction is not None:
                     torch.logaddexp(drawn, _log_sums(logits, attraction[rows]), out=drawn)
-                best = logits.amax(1)
-                self.row[rows] = -best.to(SUMS)
-                logits = logits.sub_(best[:, None]).to(self.kind)
-                torch.maximum(top, logits.amax(0).to(SUMS), out=top)
-                if self.keep and not self.packed:
-                    self.kept[rows.start] = logits
+                rest = logits if logits.dtype == self.kind else logits.to(self.kind)
+                for part in parts(logits):
+                    best = logits[part].amax(1)
+                    self.row[rows.start + part.start : rows.start + part.stop] = -best.to(SUMS)
+                    logits[part] -= best[:, None]
+                    if rest is not logits:
+                        rest[part] = logits[part]
+                    torch.maximum(top, rest[part].amax(0).to(SUMS), out=top)
+                if in_place:
+                    self.kept[rows.start] = rest
             return top, drawn
 
         found, plan = self._over_strips(work), self.scores.plan
@@ -213,10 +220,15 @@ class Kernel:
         if attraction is not None:
             self.attraction = plan.log_total(torch.stack([drawn for _, drawn in found]).logsumexp(0))
         if self.packed:
-            for found in self._over_strips(lambda mine: {rows.start: self._pack(rows) for rows in mine}):
-                self.kept.update(found)
+            for made in self._over_strips(lambda mine: {rows.start: self._pack(rows) for rows in mine}):
+                self.kept.update(made)
         elif self.keep:
-            self._over_strips(lambda mine: [self._finished(self.kept[rows.start]) for rows in mine])
+            self._over_strips(self._finish)
+
+    def _finish(self, mine: Iterator[slice]) -> None:
+        for rows in mine:
+            for part in parts(self.kept[rows.start]):
+                self._finished(self.kept[rows.start][part])
 
     def _pack(self, rows: slice) -> Tensor:
         return self._made(self._scored(rows), rows).mul_(_LIFT).to(HALF)
@@ -226,29 +238,13 @@ class Kernel:
 
 
 def _log_sums(logits: Tensor, mass: Tensor) -> Tensor:
-    """(n, m), (n,) -> (m,) log sum_i mass_i exp(logits_ij), with the columns' own maxima, a block in cache at a time."""
+    """(n, m), (n,) -> (m,) log sum_i mass_i exp(logits_ij), with the columns' own maxima, a part in cache at a time."""
     top, shares = logits.amax(0), mass.to(logits.dtype)
     whole = torch.zeros(len(top), dtype=SUMS, device=top.device)
-    step = _rows_of_a_block(len(top), logits.dtype)
-    for start in range(0, len(logits), step):
-        part = slice(start, start + step)
-        whole += torch.mv((logits[part] - top).exp_().T, shares[part])
+    for part in parts(logits):
+        whole += host.mv(host.exp_(logits[part] - top).T, shares[part])
     return top.to(SUMS) + whole.log()
 
 
 def _kind(n: int, m: int) -> torch.dtype:
     return SUMS if n * m <= (LOPSIDED if max(n, m) >= 2 * min(n, m) else EXACT) else SCORES
-
-
-def _rows_of_a_block(width: int, kind: torch.dtype) -> int:
-    return max(8, _BLOCK[kind] // width)
-
-
-def strips(n: int, m: int, plan: Plan) -> list[slice]:
-    """This process's strips of whole rows. They depend on the shape only, and none is a single row unless all are:
-
-    products of one row are made by another routine, whose last bits differ.
-    """
-    count = 1 if n * m <= _ONE else max(1, n // max(2, min(512 * plan.breadth, _STRIP * plan.breadth // m)))
-    edges = [n * number // count for number in range(count + 1)]
-    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)][plan.rank :: plan.world]

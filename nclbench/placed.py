@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from nclbench.fused import exp_sums, turned
+from nclbench.fused import exp_sums
 from nclbench.graphs import Replayed
 from nclbench.halves import Halves
 from nclbench.interfaces import Scores
@@ -47,13 +47,8 @@ class Placed(Kernel):
         # K_ij = exp(L_ij + taken_j + row_i + column_j)
         totals = exp_sums(operands, self.scale, self.row, self.scaling + weight.log()).clamp_(min=_TINY)
         shares = self.row + (self.mass / totals).log()
-        mass = exp_sums(turned(operands), self.scale, self.scaling, shares)
+        mass = exp_sums(operands.turned(), self.scale, self.scaling, shares)
         return totals.amin()[None], totals, mass
-
-    @property
-    def scaling_of_entries(self) -> Tensor:
-        """(M,) what is added to L of each column."""
-        return self.column if self.taken is None else self.column + self.taken
 
     def _scale(self, bias: Tensor, attraction: Tensor | None = None) -> None:
         self._replayed = None

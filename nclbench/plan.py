@@ -51,6 +51,11 @@ _ROOMY = 1 << 30
 _LARGE = (8192, 8192)
 
 
+def breadth(device: str) -> int:
+    """How many times more a device does at once than fits into the cache of a processor."""
+    return 1 if device == "cpu" else 64
+
+
 @dataclass(frozen=True)
 class Plan:
     """Where and how to compute.
@@ -73,8 +78,7 @@ class Plan:
 
     @property
     def breadth(self) -> int:
-        """How many times more a device does at once than fits into the cache of a processor."""
-        return 1 if self.device == "cpu" else 64
+        return breadth(self.device)
 
     @property
     def world(self) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nclbench.anderson import Anderson
 from nclbench.interfaces import Scores
-from nclbench.kernel import Kernel
+from nclbench.placed import kernel_of
 from nclbench.plan import SUMS, Plan
 from nclbench.reducers import LogSumExp, SoftmaxMass
 from nclbench.threads import alone
@@ -104,7 +104,7 @@ def _sinkhorn(
         done += 1
     if passes.kernel is not None:
         passes.kernel.leave()
-    return Potentials(bias, (log_mass - c.log()).exp(), done, error, error <= tol, passes.path, passes.error)
+    return Potentials(bias, (log_mass - c.log()).exp(), done, error, error <= tol, passes.path, passes.error(done))
 
 
 def _mirrored(
@@ -116,7 +116,7 @@ def _mirrored(
     over the M items are those of the items' half-step. None where no kernel holds the scores.
     """
     other, plan = scores.reversed(), scores.plan
-    kernel = Kernel.of(other, tau, c, torch.ones_like(c) if start == "query" else None)
+    kernel = kernel_of(other, tau, c, torch.ones_like(c) if start == "query" else None)
     if kernel is None:
         return None
     bias, target = torch.zeros_like(c), r.log()
@@ -134,7 +134,7 @@ def _mirrored(
     twins = scores.alike if kernel.kind != SUMS else None
     log_mass, bias = _levelled(bias - following, twins), _levelled(bias, twins)
     error = _error(log_mass, plan)
-    return Potentials(bias, log_mass.exp(), iters, error, error <= tol, kernel.path, kernel.error)
+    return Potentials(bias, log_mass.exp(), iters, error, error <= tol, kernel.path, kernel.error(iters))
 
 
 def _error(excess: Tensor, plan: Plan) -> float:
@@ -156,7 +156,7 @@ class _Passes:
 
     def __init__(self, scores: Scores, tau: float, rows: Tensor, start: str) -> None:
         self.scores, self.scale, self.rows = scores, 1 / tau, rows
-        self.kernel = Kernel.of(scores, tau, rows, rows if start == "gallery" else None)
+        self.kernel = kernel_of(scores, tau, rows, rows if start == "gallery" else None)
         # single precision may round equal columns apart, and what is equal must tie
         self.twins = scores.alike if self.rounded else None
 
@@ -168,9 +168,8 @@ class _Passes:
     def rounded(self) -> bool:
         return self.kernel is not None and self.kernel.kind != SUMS
 
-    @property
-    def error(self) -> float:
-        return 0.0 if self.kernel is None else self.kernel.error
+    def error(self, steps: int) -> float:
+        return 0.0 if self.kernel is None else self.kernel.error(steps)
 
     def mass(self, bias: Tensor) -> Tensor:
         if self.kernel is not None:

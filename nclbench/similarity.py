@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nclbench.groups import Groups
+from nclbench.halves import Halves
 from nclbench.interfaces import Base, Reducer
 from nclbench.maps import NEAR, TileMap
 from nclbench.plan import SCORE_ROUNDOFF, SUMS, Plan
@@ -151,6 +152,12 @@ class View:
     def alike(self) -> Tensor | None:
         """(M,) the first column that is the same as each, None where nobody knows."""
         return self.base.alike(int(not self.reverse))
+
+    @property
+    def operands(self) -> Halves | None:
+        """What the tiles of a plain view are products of, None where they are made otherwise."""
+        found: Halves | None = getattr(self.base, "operands", None)
+        return found.turned() if found is not None and self.reverse else found
 
     def strip(self, rows: slice, fine: bool = False) -> Tensor:
         """(n, M) these rows of a plain view, all columns."""

@@ -13,6 +13,8 @@ from typing import TypeVar
 
 import torch
 
+from nclbench.blas import single
+
 Part = TypeVar("Part")
 Found = TypeVar("Found")
 
@@ -48,7 +50,7 @@ def plainly() -> Iterator[None]:
 
 @contextmanager
 def alone() -> Iterator[int]:
-    """Within it every operation of torch runs on the thread that asks; gives how many threads there are to share work.
+    """Within it every operation of torch and numpy runs on the thread that asks; gives how many threads there are to share work.
 
     Switching costs milliseconds, so that a loop of many short passes stands inside as a whole.
     """
@@ -60,7 +62,7 @@ def alone() -> Iterator[int]:
     if _outside[0] > 1:
         torch.set_num_threads(1)
     try:
-        with plainly():
+        with plainly(), single():
             yield _outside[0]
     finally:
         if _outside[0] > 1:

@@ -56,7 +56,7 @@ def check(shape: tuple[int, int, int]) -> None:
         given = operands(*shape, split)
         x, (down, across) = products(given), biases(n, m)
         for turn in (False, True):
-            one = fused.turned(given) if turn else given
+            one = given.turned() if turn else given
             seen, rows, columns = (x.T, across, down) if turn else (x, down, across)
             wanted = (20 * seen + rows[:, None] + columns).exp().sum(1)
             found = fused.exp_sums(one, 20.0, rows, columns)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from nclbench import evaluate, kernel
+from nclbench import evaluate, kernel, strips
 from nclbench.bases import Embedded
 from nclbench.keeping import Kept
 from nclbench.pairs import Bases
@@ -23,9 +23,10 @@ BOTH, KERNEL, NOTHING = 2 * SIZE, SIZE, 1
 @pytest.fixture(autouse=True)
 def _large(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As large problems are done: scores and kernel in single precision, several strips and threads."""
-    small = {"EXACT": 0, "LOPSIDED": 0, "_ONE": 0, "_STRIP": 400, "_BLOCK": dict.fromkeys(kernel._BLOCK, 90)}
-    for name, value in small.items():
-        monkeypatch.setattr(kernel, name, value)
+    for name in ("EXACT", "LOPSIDED"):
+        monkeypatch.setattr(kernel, name, 0)
+    for name, value in {"ONE": 0, "STRIP": 400, "BLOCK": 90, "PART": 60}.items():
+        monkeypatch.setattr(strips, name, value)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield

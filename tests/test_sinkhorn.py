@@ -16,7 +16,7 @@ from factories import KEPT, STREAMED
 from scipy.optimize import linear_sum_assignment
 from scipy.special import logsumexp
 
-from nclbench import Results, evaluate, kernel
+from nclbench import Results, evaluate, kernel, strips
 from nclbench.bases import Embedded, Stored
 from nclbench.errors import ConvergenceError, NotAvailable, UsageError
 from nclbench.operators import operators
@@ -250,9 +250,10 @@ def test_golden_ucofia(scale: int, memory: int) -> None:
 @pytest.fixture
 def single(monkeypatch: pytest.MonkeyPatch) -> None:
     """As large problems are done: scores and kernel in single precision, several strips, blocks and threads."""
-    small = {"EXACT": 0, "LOPSIDED": 0, "_ONE": 0, "_STRIP": 200, "_BLOCK": dict.fromkeys(kernel._BLOCK, 90)}
-    for name, value in small.items():
-        monkeypatch.setattr(kernel, name, value)
+    for name in ("EXACT", "LOPSIDED"):
+        monkeypatch.setattr(kernel, name, 0)
+    for name, value in {"ONE": 0, "STRIP": 200, "BLOCK": 90, "PART": 60}.items():
+        monkeypatch.setattr(strips, name, value)
     torch.set_num_threads(3)
 
 
@@ -310,6 +311,17 @@ def test_ties_are_as_wide_as_the_error_of_single_precision(monkeypatch: pytest.M
     monkeypatch.setattr(kernel, "ROUNDED", 0.0)
     narrow = found()[1]
     assert not narrow.pessimistic <= exact.value <= narrow.optimistic
+
+
+@pytest.mark.parametrize("steps", [2, 40, 200])
+@pytest.mark.parametrize("tau", [0.03, 0.01])
+def test_single_precision_is_as_far_from_float64_as_it_says(tau: float, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = View(Bases(factories.hubs(700, 600, 14, 4, noise=2.0), Plan()).base("queries", "items"))
+    fine = sinkhorn(view, tau, iters=steps)
+    monkeypatch.setattr(kernel, "EXACT", 0)
+    coarse = sinkhorn(view, tau, iters=steps)
+    far = float((coarse.bias - fine.bias).abs().max())
+    assert fine.error == 0 and coarse.error / 500 < far < coarse.error
 
 
 @pytest.mark.usefixtures("single")

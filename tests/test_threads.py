@@ -11,11 +11,11 @@ import torch
 
 from nclbench import evaluate, processes
 from nclbench.bases import Stored
-from nclbench.kernel import strips
 from nclbench.maps import TileMap
 from nclbench.plan import Plan
 from nclbench.ranking import Request, rank
 from nclbench.similarity import View
+from nclbench.strips import strips
 from nclbench.threads import shared, workers
 
 SPECS = ["sinkhorn:tau=0.5,iters=2", "csls:k=3"]

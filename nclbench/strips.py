@@ -1,0 +1,50 @@
+"""Where rows are cut for work on whole rows: strips for threads and processes, blocks for products, parts that stay in cache."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from nclbench import host
+from nclbench.plan import Plan, breadth
+
+# entries of a strip: what a thread holds of a recomputed kernel; of a block, which products read twice; and of a part, which
+# one operation after the other looks at
+STRIP, BLOCK, PART = 1 << 21, 1 << 20, 1 << 18
+# below so many entries one thread is done before others have begun
+ONE = 1 << 21
+
+
+def strips(n: int, m: int, plan: Plan) -> list[slice]:
+    """This process's strips of whole rows. They depend on the shape and the kind of device only.
+
+    None is a single row unless all are: products of one row are made by another routine, whose last bits differ.
+    """
+    count = 1 if n * m <= ONE else max(1, n // max(2, min(512 * plan.breadth, STRIP * plan.breadth // m)))
+    edges = [n * number // count for number in range(count + 1)]
+    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)][plan.rank :: plan.world]
+
+
+def apart(mine: Sequence[slice], width: int, like: Tensor) -> dict[int, Tensor]:
+    """Memory of a dtype for a process's strips by their first row, in one piece; none where they are small."""
+    counts = [rows.stop - rows.start for rows in mine]
+    shape = sum(counts), width
+    if shape[0] * shape[1] * like.itemsize <= host.LARGE:
+        return {}
+    return {rows.start: part for rows, part in zip(mine, torch.split(host.room(shape, like), counts), strict=True)}
+
+
+def blocks(strip: Tensor) -> Iterator[slice]:
+    """Rows of a strip (n, m)."""
+    return _cut(strip, BLOCK)
+
+
+def parts(strip: Tensor) -> Iterator[slice]:
+    """Fewer rows of a strip (n, m)."""
+    return _cut(strip, PART)
+
+
+def _cut(strip: Tensor, entries: int) -> Iterator[slice]:
+    step = max(8, breadth(strip.device.type) * entries // strip.shape[1])
+    for start in range(0, len(strip), step):
+        yield slice(start, min(start + step, len(strip)))
