@@ -10,6 +10,7 @@ from nclbench.graphs import Replayed
 from nclbench.halves import Halves
 from nclbench.interfaces import Scores
 from nclbench.kernel import Kernel
+from nclbench.plan import SCORES
 
 # a pass over more entries takes longer than sending its operations
 _SMALL = 1 << 28
@@ -28,9 +29,10 @@ class Placed(Kernel):
 
     @property
     def _operands(self) -> Halves | None:
-        """What products are made of, where passes are fused; single float16 numbers would be too rough."""
+        """What products are made of, where passes are fused: not those of float64, and single float16 numbers are too rough."""
         plan = self.scores.plan
-        return self.scores.operands if plan.fused and not self.keep and plan.world == 1 else None
+        fused = plan.fused and self.kind == SCORES and not self.keep and plan.world == 1
+        return self.scores.operands if fused else None
 
     def _measured(self, bias: Tensor) -> tuple[Tensor, ...]:
         n, m = self.scores.shape

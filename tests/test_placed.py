@@ -166,7 +166,7 @@ def test_fused_passes_make_the_same_potentials(tau: float, reverse: bool, monkey
         assert off <= found.error + plain.error
 
 
-def test_passes_are_fused_where_they_are_asked_to_be() -> None:
+def test_passes_are_fused_where_they_are_asked_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     for plan, path in (
         (Plan(memory=STREAMED, split=True, fused=True), "streamed kernel, fused"),
         (Plan(memory=KEPT, split=True, fused=True), "kept kernel"),
@@ -176,6 +176,8 @@ def test_passes_are_fused_where_they_are_asked_to_be() -> None:
         assert made(Placed, plan).path == path
     stored = Bases(factories.as_scores(factories.hubs(60, 45, 32, 4)), Plan(memory=STREAMED, split=True, fused=True))
     assert View(stored.base("queries", "items")).operands is None
+    monkeypatch.setattr(kernel, "EXACT", 1 << 22)
+    assert made(Placed, Plan(memory=STREAMED, split=True, fused=True)).path == "streamed kernel"  # what is float64 stays so
 
 
 def test_the_device_decides_which_kernel_it_is() -> None:
