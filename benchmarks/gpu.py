@@ -190,7 +190,8 @@ def streamed(plan: Plan, sizes: Sizes, found: Row) -> Row:
     relevance = Relevance.of_items(np.arange(size))
     floor = product_seconds(found, size, sizes.dim)
     small = replace(plan, memory=1)
-    for name, chosen in (("ranks, float32", replace(small, half=False)), ("ranks, float16", replace(small, half=True))):
+    for name, chosen in (("ranks, float32", replace(small, half=False)), ("ranks, float16", replace(small, half=True)),
+                         ("ranks, float16, fused", replace(small, half=True, fused=True))):  # fmt: skip
         view = View(embedded(size, sizes, chosen))
         rows[name] = seconds(plan, lambda view=view: rank([Request(view, relevance)]), sizes.repeats)
     for name, chosen in (("iteration, float32", replace(small, split=False)), ("iteration, split", replace(small, split=True)),
@@ -203,10 +204,9 @@ def streamed(plan: Plan, sizes: Sizes, found: Row) -> Row:
     base = embedded(size, sizes, plan)
     halves = Halves.of(base.queries, base.items)
     assert halves is not None
-    bar = torch.full((size,), 0.2, device=plan.device)
-    rows["counts, fused"] = seconds(plan, lambda: fused.above(halves, bar, bar - 2 * halves.error), sizes.repeats)
+    bar, zero = (torch.full((size,), value, device=plan.device) for value in (0.2, 0.0))
+    rows["counts, fused"] = seconds(plan, lambda: fused.above(halves, zero, bar, bar - 2 * halves.error), sizes.repeats)
     flat = torch.full((size,), -1 / TAU, device=plan.device)
-    zero = torch.zeros_like(flat)
     rows["sums, fused"] = seconds(plan, lambda: fused.exp_sums(halves, 1 / TAU, flat, zero), sizes.repeats)
     return {
         "size": size, "product_seconds": floor, "triton": fused.compiled(plan.device),
@@ -267,9 +267,12 @@ def exact(plan: Plan, sizes: Sizes, _: Row) -> Row:
     for name, half in (("float16", True), ("float32", False)):
         view = View(embedded(size, sizes, replace(plan, half=half, memory=1)))
         rankings[name] = rank([Request(view, relevance, 10)])[0]
+    without_tiles = View(embedded(size, sizes, replace(plan, half=True, fused=True)))
+    counted = rank([Request(without_tiles, relevance)])[0]
     rows = torch.linspace(0, size - 1, sizes.sample, device=plan.device).long()
     one, other = rankings["float16"], rankings["float32"]
     same = all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ("above", "tied", "top"))
+    same = same and np.array_equal(counted.above, other.above) and np.array_equal(counted.tied, other.tied)
     return {"size": size, "sample": sizes.sample, "as_float32": same, "wrong": wrong_ranks(view, one, rows, plan)}
 
 

@@ -178,6 +178,10 @@ class Embedded:
     def operands(self) -> Halves | None:
         return self._split
 
+    @property
+    def rough_operands(self) -> Halves | None:
+        return self._half
+
     def _halves(self, split: bool) -> Halves | None:
         if isinstance(self.queries, Ragged) or isinstance(self.items, Ragged) or not getattr(self.scorer, "inner", False):
             return None

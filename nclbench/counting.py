@@ -60,7 +60,7 @@ class CountAbove:
         return state
 
     @cached_property
-    def _bars(self) -> dict[torch.dtype, tuple[Tensor, Tensor]]:
+    def bars(self) -> dict[torch.dtype, tuple[Tensor, Tensor]]:
         """(P,), (P,) what surely lies above a threshold and what may tie with it, in the precisions of tiles."""
         margin = self.error + self.tolerance
         return {
@@ -72,7 +72,7 @@ class CountAbove:
         local = self.query[pairs] - rows.start
         aligned = len(local) == len(tile) and bool((local[1:] > local[:-1]).all())
         x = tile if aligned else tile[local]
-        over, under = (bar[pairs] for bar in self._bars[tile.dtype])
+        over, under = (bar[pairs] for bar in self.bars[tile.dtype])
         flags = torch.empty_like(x)
         sure = torch.gt(x, over[:, None], out=flags).sum(1).to(COUNTS)
         likely = torch.ge(x, under[:, None], out=flags).sum(1).to(COUNTS)
@@ -85,7 +85,7 @@ class CountAbove:
 
     def _read(self, counts: Tensor, tile: Tensor, rows: slice, columns: slice, pairs: slice) -> None:
         query, item, over, under, sure = (
-            values[pairs].numpy() for values in (self.query, self.item, *self._bars[tile.dtype], counts[0])
+            values[pairs].numpy() for values in (self.query, self.item, *self.bars[tile.dtype], counts[0])
         )
         near = compiled.count(tile.numpy(), (rows.start, columns.start), query, item, over, under, sure)
         self._decide(counts, tile, rows, columns, torch.from_numpy(near) + pairs.start)
@@ -96,17 +96,18 @@ class CountAbove:
             self._score(counts, tile, rows, columns, undecided[start : start + step])
 
     def _score(self, counts: Tensor, tile: Tensor, rows: slice, columns: slice, pairs: Tensor) -> None:
-        over, under = (bar[pairs, None] for bar in self._bars[tile.dtype])
+        over, under = (bar[pairs, None] for bar in self.bars[tile.dtype])
         near = tile[self.query[pairs] - rows.start]
         hit = ((near >= under) & ~(near > over)).nonzero()
-        pair, item = pairs[hit[:, 0]], hit[:, 1] + columns.start
+        self.settle(counts, pairs[hit[:, 0]], hit[:, 1] + columns.start)
+
+    def settle(self, counts: Tensor, pair: Tensor, item: Tensor) -> None:
+        """Adds to counts (2, P) what the definition says of these items beside the thresholds of these pairs."""
         other = item != self.item[pair]
         pair, item = pair[other], item[other]
         difference = self.exact(self.query[pair], item) - self.threshold[pair]
-        above = difference > self.tolerance
-        tied = difference.abs() <= self.tolerance
-        counts[0].index_add_(0, pair, above.to(COUNTS))
-        counts[1].index_add_(0, pair, tied.to(COUNTS))
+        counts[0].index_add_(0, pair, (difference > self.tolerance).to(COUNTS))
+        counts[1].index_add_(0, pair, (difference.abs() <= self.tolerance).to(COUNTS))
 
     def merge(self, a: State, b: State) -> State:
         return (a[0] + b[0],)

@@ -51,12 +51,13 @@ def exponentials(
 
 @triton.jit
 def above(
-    left, right, over, under, sure, found, hits, room, n, m, share,
+    left, right, across, over, under, sure, found, hits, room, n, m, share,
     scale, width: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEEP: tl.constexpr,
 ):  # fmt: skip
-    """Adds to sure (n,) int32 how many products of each row are above over (n,); hits (room,) int32 get the places row m + column
-    of those that are not and reach under (n,), in no order. found (1,) int32: how many these are, also where there is no room.
-    n m is less than 2^31.
+    """Adds to sure (n,) int32 how many scale x + across of each row are above over (n,), of products x (n, m).
+
+    hits (room,) int32 get the places row m + column of those that are not and reach under (n,), in no order. found (1,) int32:
+    how many these are, also where there is no room. n m is less than 2^31.
     """
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     first = tl.program_id(1).to(tl.int64) * share
@@ -66,7 +67,8 @@ def above(
     for start in range(0, share, COLUMNS):
         column = first + start + tl.arange(0, COLUMNS)
         inside = ((column < m) & (start + tl.arange(0, COLUMNS) < share))[None, :] & (row < n)[:, None]
-        x = dots(left, right, row, column, n, m, width, ROWS, COLUMNS, DEEP) * scale
+        x = dots(left, right, row, column, n, m, width, ROWS, COLUMNS, DEEP)
+        x = x * scale + tl.load(across + column, mask=column < m, other=0.0)[None, :]
         above = (x > high[:, None]) & inside
         count += tl.sum(above.to(tl.int32), 1)
         near = ((x >= low[:, None]) & inside & (x <= high[:, None])).to(tl.int32)

@@ -73,21 +73,23 @@ def _plain_exp_sums(operands: Halves, scale: float, down: Tensor, across: Tensor
     return out
 
 
-def above(operands: Halves, over: Tensor, under: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(n,) how many products of each row are above over (n,), and the rows and columns of those between under (n,) and that.
+def above(operands: Halves, across: Tensor, over: Tensor, under: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(n,) how many scores + across (m,) of each row are above over (n,); the rows and columns of those from under (n,) to that.
 
-    Bars are float32 in units of the scores. Places are in rising order.
+    All are float32, in units of the scores. Places are in rising order.
     """
     if not compiled(operands.left.device.type):
-        return _plain_above(operands, over, under)
+        return _plain_above(operands, across, over, under)
     n, m = len(operands.left), len(operands.right)
     step = max(1, _PLACES // m)
-    found = [_above(operands, over, under, slice(top, min(top + step, n))) for top in range(0, n, step)]
+    found = [_above(operands, across, over, under, slice(top, min(top + step, n))) for top in range(0, n, step)]
     sure, rows, columns = zip(*found, strict=True)
     return torch.cat(sure), torch.cat(rows), torch.cat(columns)
 
 
-def _above(operands: Halves, over: Tensor, under: Tensor, part: slice) -> tuple[Tensor, Tensor, Tensor]:
+def _above(
+    operands: Halves, across: Tensor, over: Tensor, under: Tensor, part: slice
+) -> tuple[Tensor, Tensor, Tensor]:
     """As `above`, for some of the rows."""
     left, right, blocks = operands.left[part], operands.right, _blocks("above")
     (n, width), m, room = left.shape, len(right), _ROOM * len(left)
@@ -95,8 +97,8 @@ def _above(operands: Halves, over: Tensor, under: Tensor, part: slice) -> tuple[
         sure, found = (torch.zeros(length, dtype=BITS, device=over.device) for length in (n, 1))
         hits = torch.empty(room, dtype=BITS, device=over.device)
         _kernels().above[-(-n // blocks[0]), -(-m // _SHARE)](
-            left, right, over[part], under[part], sure, found, hits, room, n, m, _SHARE, operands.scale, width, *blocks,
-            num_warps=_WARPS,
+            left, right, across, over[part], under[part], sure, found, hits, room, n, m, _SHARE, operands.scale, width,
+            *blocks, num_warps=_WARPS,
         )  # fmt: skip
         if int(found) <= room:
             break
@@ -105,12 +107,14 @@ def _above(operands: Halves, over: Tensor, under: Tensor, part: slice) -> tuple[
     return sure.to(COUNTS), places // m + part.start, places % m
 
 
-def _plain_above(operands: Halves, over: Tensor, under: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _plain_above(
+    operands: Halves, across: Tensor, over: Tensor, under: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     sure, rows, columns = [], [], []
     step = max(1, _PLAIN // len(operands.right))
     for top in range(0, len(over), step):
         part = slice(top, top + step)
-        x = product(operands.left[part], operands.right).mul_(operands.scale)
+        x = product(operands.left[part], operands.right).mul_(operands.scale).add_(across)
         more = x > over[part, None]
         row, column = ((x >= under[part, None]) & ~more).nonzero(as_tuple=True)
         sure.append(more.sum(1))

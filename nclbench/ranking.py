@@ -14,6 +14,7 @@ from nclbench.counting import CountAbove
 from nclbench.leaders import candidates, ordered
 from nclbench.problem import Integers, Relevance
 from nclbench.similarity import Job, View, sweep
+from nclbench.unwritten import all_counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,10 @@ def _swept(jobs: Sequence[Job]) -> list[Any]:
         passes.setdefault((id(view.base), view.whole), []).append(number)
     values: dict[int, Any] = {}
     for numbers in passes.values():
-        values |= dict(zip(numbers, sweep([jobs[number] for number in numbers]), strict=True))
+        mine = [jobs[number] for number in numbers]
+        counts = [(view, reducer) for view, reducer in mine if isinstance(reducer, CountAbove)]
+        found = all_counted(counts) if len(counts) == len(mine) else None
+        values |= dict(zip(numbers, sweep(mine) if found is None else found, strict=True))
     return [values[number] for number in range(len(jobs))]
 
 

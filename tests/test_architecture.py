@@ -22,7 +22,7 @@ FLOORS = {
     "2b": "fusion folds leaks interfaces ragged strips",
     "2b+": "fused",
     "3": "bases similarity reducers counting scorers/",
-    "3a": "leaders compounds keeping remembered outranking",
+    "3a": "leaders compounds keeping remembered outranking unwritten",
     "3b": "kernel anderson pairs",
     "3b+": "placed",
     "3b++": "potentials",

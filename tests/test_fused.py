@@ -9,12 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import factories
 import pytest
 import torch
 
-from nclbench import fused
+from nclbench import fused, unwritten
 from nclbench.halves import Halves
-from nclbench.plan import SCORES, SUMS
+from nclbench.plan import SCORES, SUMS, Plan
 
 TESTS = Path(__file__).parent
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
@@ -63,9 +64,11 @@ def check(shape: tuple[int, int, int]) -> None:
             assert found.dtype == SUMS and found.shape == wanted.shape
             torch.testing.assert_close(found, wanted, rtol=1e-5, atol=0)
         rough = given.tile(slice(None), slice(None))
+        across = biases(n, m, 2)[1].to(SCORES)
+        rough = rough + across
         over = rough.quantile(0.7, dim=1) + 1e-4
         under = over - 0.1
-        sure, row, column = fused.above(given, over, under)
+        sure, row, column = fused.above(given, across, over, under)
         # entries so close to a bar that another order of summation may decide
         edge = ((rough - over[:, None]).abs() < 1e-6).sum() + ((rough - under[:, None]).abs() < 1e-6).sum()
         assert edge == 0
@@ -78,9 +81,10 @@ def check_room() -> None:
     """More than there is room for at first; and infinite bars."""
     given = operands(20, 70, 8)
     low, high = torch.full((20,), -torch.inf, dtype=SCORES), torch.full((20,), torch.inf, dtype=SCORES)
-    sure, row, column = fused.above(given, high, low)
+    none = torch.zeros(70)
+    sure, row, column = fused.above(given, none, high, low)
     assert not sure.any() and torch.equal(row * 70 + column, torch.arange(1400))
-    sure, row, _ = fused.above(given, low, low)
+    sure, row, _ = fused.above(given, none, low, low)
     assert (sure == 70).all() and not len(row)
 
 
@@ -132,7 +136,7 @@ from nclbench import epilogues, fused
 both = dict(left="*fp16", right="*fp16")
 sizes = dict(n="i32", m="i32", share="i32", scale="fp32")
 sums = both | dict(down="*fp32", across="*fp32", out="*fp32") | sizes
-counts = both | dict(over="*fp32", under="*fp32", sure="*i32", found="*i32", hits="*i32", room="i32") | sizes
+counts = both | dict(across="*fp32", over="*fp32", under="*fp32", sure="*i32", found="*i32", hits="*i32", room="i32") | sizes
 for kernel, given in ((epilogues.exponentials, sums), (epilogues.above, counts)):
     fixed = dict(zip(("ROWS", "COLUMNS", "DEEP"), epilogues.BLOCKS[kernel.__name__])) | {"width": 1536}
     types = given | dict.fromkeys(fixed, "constexpr")
@@ -166,3 +170,31 @@ def test_the_kernels_compile_for_cards_and_add_in_float32(tmp_path: Path) -> Non
     found = [line.split() for line in done.stdout.splitlines()]
     assert [card for card, _ in found] == ["80", "90"] * 2
     assert all(spilt == "0" for card, spilt in found if card == "90"), "blocks are too large for the registers"
+
+
+# ------------------------------------------------------------------------------------------------------- in a ranking
+
+
+@pytest.mark.parametrize("tile", [(1024, 1024), (7, 5)], ids=str)
+@pytest.mark.parametrize("case", ["hubs", "repeated", "ties-dot", "ties-cosine", "constant", "captions", "graded", "banks"])
+def test_counts_without_tiles_are_those_with_them(case: str, tile: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several pairs a row, ties, both directions, biases; what needs tiles gets them."""
+    used: list[int] = []
+    whole = unwritten.counted
+    monkeypatch.setattr(unwritten, "counted", lambda *given: (used.append(1), whole(*given))[1])
+    problem = factories.LAWFUL[case]()
+    for specs, without in (["none"], True), (["none", "is:tau=0.05", "sinkhorn:tau=0.1,iters=3"], True), (["dsl:tau=0.1"], False):
+        wanted = factories.integers(problem, specs, Plan(), top=0)
+        assert not used
+        found = factories.integers(problem, specs, Plan(tile=tile, half=True, fused=True), top=0)
+        assert factories.differences(wanted, found) == []
+        # the captions of a video are grouped for one protocol of v2t, and one pass serves all
+        assert bool(used) == (without and case not in ("captions", "ties-cosine"))
+        used.clear()
+
+
+def test_counts_need_tiles_for_the_best_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unwritten, "counted", lambda *given: pytest.fail("no tiles were made"))
+    problem = factories.LAWFUL["hubs"]()
+    for plan, top in ((Plan(half=True, fused=True), 5), (Plan(half=True), 0), (Plan(fused=True), 0)):
+        assert factories.integers(problem, ["none"], plan, top=top)
