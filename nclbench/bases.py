@@ -45,6 +45,7 @@ class Stored:
     roughness: float = 0.0
     tolerance: float = 0.0
     shelf = None
+    ready = True
 
     @cached_property
     def _ends(self) -> tuple[float, float]:
@@ -111,6 +112,7 @@ class Embedded:
     plan: Plan
     tolerance: float = 0.0
     shelf = None
+    ready = False
 
     @property
     def shape(self) -> tuple[int, int]:

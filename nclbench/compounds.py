@@ -18,6 +18,7 @@ class Beside:
     left: View
     right: View
     shelf = None
+    ready = False
 
     def fresh(self, fine: bool) -> bool:
         return False
@@ -93,6 +94,7 @@ class Chosen(Over):
     rows: Tensor | None
     columns: Tensor | None
     shelf = None
+    ready = False
 
     def fresh(self, fine: bool) -> bool:
         return False
@@ -158,6 +160,7 @@ class Weighted:
 
     parts: tuple[Part, ...]
     shelf = None
+    ready = False
 
     def fresh(self, fine: bool) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""Reducers that count and choose by the defined score: tiles decide what lies outside their error, the rest is scored.
+"""Reducers that count by the defined score: tiles decide what lies outside their error, the rest is scored.
 
 Each gives values per row of the view that it runs on.
 """
@@ -10,18 +10,29 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from nclbench import compiled
-from nclbench.plan import COUNTS, SCORES, SUMS, Plan
+from nclbench.compiled.counts import count
+from nclbench.plan import COUNTS, SCORES, SUMS, Plan, breadth
 
-_CHUNK = 8
 State = tuple[Tensor, ...]
 Exact = Callable[[Tensor, Tensor], Tensor]
 
 
-def _outward(values: Tensor, kind: torch.dtype, towards: float) -> Tensor:
+def outward(values: Tensor, kind: torch.dtype, towards: float) -> Tensor:
     """Rounded to the tile's dtype so that the interval only grows."""
     rounded = values.to(kind)
     return torch.nextafter(rounded, torch.full_like(rounded, towards))
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A tile (n, m) of which a view shows a few lines. added: (m,) of its dtype, to be added to each line, None for nothing."""
+
+    tile: Tensor
+    added: Tensor | None = None
+
+    def lines(self, rows: Tensor) -> Tensor:
+        found = self.tile[rows]
+        return found if self.added is None else found + self.added
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +75,7 @@ class CountAbove:
         """(P,), (P,) what surely lies above a threshold and what may tie with it, in the precisions of tiles."""
         margin = self.error + self.tolerance
         return {
-            kind: (_outward(self.threshold + margin, kind, torch.inf), _outward(self.threshold - margin, kind, -torch.inf))
+            kind: (outward(self.threshold + margin, kind, torch.inf), outward(self.threshold - margin, kind, -torch.inf))
             for kind in (SCORES, SUMS)
         }
 
@@ -81,23 +92,24 @@ class CountAbove:
         sure[mine] -= (own > over[mine]).to(COUNTS)
         likely[mine] -= (own >= under[mine]).to(COUNTS)
         counts[0, pairs] += sure
-        self._decide(counts, tile, rows, columns, (likely > sure).nonzero()[:, 0] + pairs.start)
+        self.decide(counts, Seen(tile), rows, columns, (likely > sure).nonzero()[:, 0] + pairs.start)
 
     def _read(self, counts: Tensor, tile: Tensor, rows: slice, columns: slice, pairs: slice) -> None:
         query, item, over, under, sure = (
             values[pairs].numpy() for values in (self.query, self.item, *self.bars[tile.dtype], counts[0])
         )
-        near = compiled.count(tile.numpy(), (rows.start, columns.start), query, item, over, under, sure)
-        self._decide(counts, tile, rows, columns, torch.from_numpy(near) + pairs.start)
+        near = count(tile.numpy(), (rows.start, columns.start), query, item, over, under, sure)
+        self.decide(counts, Seen(tile), rows, columns, torch.from_numpy(near) + pairs.start)
 
-    def _decide(self, counts: Tensor, tile: Tensor, rows: slice, columns: slice, undecided: Tensor) -> None:
-        step = max(1, max(1 << 20, tile.numel()) // tile.shape[1])
+    def decide(self, counts: Tensor, seen: Seen, rows: slice, columns: slice, undecided: Tensor) -> None:
+        """Adds what the definition says of the pairs (n,) that have scores within the error of the tile."""
+        step = max(1, (breadth(seen.tile.device.type) << 20) // seen.tile.shape[1])
         for start in range(0, len(undecided), step):
-            self._score(counts, tile, rows, columns, undecided[start : start + step])
+            self._score(counts, seen, rows, columns, undecided[start : start + step])
 
-    def _score(self, counts: Tensor, tile: Tensor, rows: slice, columns: slice, pairs: Tensor) -> None:
-        over, under = (bar[pairs, None] for bar in self.bars[tile.dtype])
-        near = tile[self.query[pairs] - rows.start]
+    def _score(self, counts: Tensor, seen: Seen, rows: slice, columns: slice, pairs: Tensor) -> None:
+        over, under = (bar[pairs, None] for bar in self.bars[seen.tile.dtype])
+        near = seen.lines(self.query[pairs] - rows.start)
         hit = ((near >= under) & ~(near > over)).nonzero()
         self.settle(counts, pairs[hit[:, 0]], hit[:, 1] + columns.start)
 
@@ -115,96 +127,6 @@ class CountAbove:
     def finish(self, state: State) -> tuple[Tensor, Tensor]:
         """above (P,), tied (P,)."""
         return state[0][0], state[0][1]
-
-
-def _maxima(tile: Tensor, width: int) -> Tensor:
-    """(n, width * _CHUNK) -> (n, width), the largest of every width-th column; quick in the order of memory."""
-    if tile.stride(1) != 1:
-        return tile.T.reshape(_CHUNK, width, len(tile)).amax(0).T
-    half = torch.maximum(tile[:, : 4 * width], tile[:, 4 * width :])
-    quarter = torch.maximum(half[:, : 2 * width], half[:, 2 * width :])
-    return torch.maximum(quarter[:, :width], quarter[:, width:])
-
-
-def _taken(tile: Tensor, row: Tensor, column: Tensor) -> Tensor:
-    """The entries at these places, as `tile[row, column]` gives them, in a third of the time."""
-    (n, m), (down, across) = tile.shape, tile.stride()
-    flat = tile.as_strided(((n - 1) * down + (m - 1) * across + 1,), (1,))
-    places = row * down + column * across
-    return flat.index_select(0, places.view(-1)).view(places.shape)
-
-
-@dataclass(frozen=True, eq=False)
-class Leaders:
-    """The `count` largest tile values of each row with their columns; candidates, since tiles are approximate.
-
-    fast: as of `CountAbove`.
-    """
-
-    count: int
-    fast: bool = False
-    whole_rows = False
-    fine = False
-    settles = True
-    across = False
-
-    def init(self, shape: tuple[int, int], plan: Plan) -> State:
-        size = (shape[0], self.count)
-        return (
-            torch.full(size, -torch.inf, dtype=SUMS, device=plan.device),
-            torch.full(size, -1, dtype=COUNTS, device=plan.device),
-        )
-
-    def step(self, state: State, tile: Tensor, rows: slice, columns: slice) -> State:
-        best, where = state[0][rows], state[1][rows]
-        if self.fast:
-            compiled.lead(tile.numpy(), columns.start, best.numpy(), where.numpy())
-            return state
-        if tile.shape[1] < 2 * _CHUNK * self.count:
-            value, column = tile.topk(min(self.count, tile.shape[1]), dim=1)
-            column = column + columns.start
-        else:
-            value, column = self._survivors(tile, best[:, -1], columns.start)
-        value = torch.cat([best, value.to(SUMS)], 1)
-        column = torch.cat([where, column], 1)
-        top, order = value.topk(self.count, dim=1)
-        state[0][rows], state[1][rows] = top, column.gather(1, order)
-        return state
-
-    def _survivors(self, tile: Tensor, bar: Tensor, offset: int) -> tuple[Tensor, Tensor]:
-        """The entries that may be among the largest, padded to a rectangle.
-
-        A chunk's maximum stands for its entries: the count-th largest maximum bounds the count-th largest entry.
-        """
-        width = tile.shape[1] // _CHUNK
-        chunks = _maxima(tile[:, : width * _CHUNK], width)
-        bar = _outward(bar, tile.dtype, -torch.inf)
-        if bool(bar.isinf().any()):
-            bar = torch.maximum(bar, chunks.topk(self.count, dim=1, sorted=False).values.amin(1))
-        row, chunk = (chunks >= bar[:, None]).nonzero(as_tuple=True)
-        members = chunk[:, None] + width * torch.arange(_CHUNK, device=tile.device)
-        entries = _taken(tile, row[:, None], members)
-        inside = (entries >= bar[row, None]).view(-1).nonzero()[:, 0]
-        row, column, entries = row[inside // _CHUNK], members.view(-1)[inside], entries.view(-1)[inside]
-        if width * _CHUNK < tile.shape[1]:
-            rest, tail = (tile[:, width * _CHUNK :] >= bar[:, None]).nonzero(as_tuple=True)
-            row, order = torch.cat([row, rest]).sort(stable=True)
-            column = torch.cat([column, tail + width * _CHUNK])[order]
-            entries = torch.cat([entries, tile[rest, tail + width * _CHUNK]])[order]
-        sizes = torch.bincount(row, minlength=len(tile))
-        place = torch.arange(len(row), device=tile.device) - (sizes.cumsum(0) - sizes)[row]
-        longest = int(sizes.max()) if len(row) else 0
-        value = torch.full((len(tile), longest), -torch.inf, dtype=SUMS, device=tile.device)
-        index = torch.full((len(tile), longest), -1, dtype=COUNTS, device=tile.device)
-        value[row, place], index[row, place] = entries.to(SUMS), column + offset
-        return value, index
-
-    def merge(self, a: State, b: State) -> State:
-        value, order = torch.cat([a[0], b[0]], 1).topk(self.count, dim=1)
-        return value, torch.cat([a[1], b[1]], 1).gather(1, order)
-
-    def finish(self, state: State) -> State:
-        return state
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,7 +152,7 @@ class Reaches:
 
     def step(self, state: State, tile: Tensor, rows: slice, columns: slice) -> State:
         bar = self.bar[columns] if self.by_column else self.bar[rows, None]
-        over, under = _outward(bar + self.error, tile.dtype, torch.inf), _outward(bar - self.error, tile.dtype, -torch.inf)
+        over, under = outward(bar + self.error, tile.dtype, torch.inf), outward(bar - self.error, tile.dtype, -torch.inf)
         sure = tile > over
         near = (tile >= under) & ~sure
         if self.chosen is not None:

@@ -17,7 +17,8 @@ class Base(Protocol):
 
     fresh: whether tiles, or fine ones, are nobody else's memory. tolerance: how close tied scores are, 0 unless something
     fitted is in them.
-    shelf: what one fit leaves for the next, None where nothing is left.
+    shelf: what one fit leaves for the next, None where nothing is left. ready: tiles need not be made, and whole rows of them
+    are read best.
     """
 
     @property
@@ -36,6 +37,8 @@ class Base(Protocol):
     def tolerance(self) -> float: ...
     @property
     def shelf(self) -> dict[str, Any] | None: ...
+    @property
+    def ready(self) -> bool: ...
     def alike(self, axis: int) -> Tensor | None: ...
     def fresh(self, fine: bool) -> bool: ...
     def tile(self, rows: Rows, columns: Rows) -> Tensor: ...
@@ -76,6 +79,10 @@ class Over:
     @property
     def tolerance(self) -> float:
         return self.base.tolerance
+
+    @property
+    def ready(self) -> bool:
+        return self.base.ready
 
     def alike(self, axis: int) -> Tensor | None:
         return self.base.alike(axis)

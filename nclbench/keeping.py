@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nclbench import host
 from nclbench.halves import Halves
 from nclbench.interfaces import Base, Over, Rows
 
@@ -37,6 +38,10 @@ class Kept(Over):
     @property
     def operands(self) -> Halves | None:
         return getattr(self.base, "operands", None)
+
+    @property
+    def ready(self) -> bool:
+        return not self.open and self._scores is not None and bool(self._there.all())
 
     def fresh(self, fine: bool) -> bool:
         return fine and self.base.fresh(fine)
@@ -85,7 +90,7 @@ class Kept(Over):
 
     def _room(self, made: Tensor) -> Tensor | None:
         try:
-            return made.new_empty(self.shape)
+            return host.room(self.shape, made)
         except torch.OutOfMemoryError:  # of a device
             self.open = False
             return None

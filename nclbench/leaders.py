@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from nclbench.counting import Leaders, Reaches
+from nclbench.choosing import Leaders
+from nclbench.counting import Reaches
 from nclbench.interfaces import Reducer
 from nclbench.plan import COUNTS, FLAGS, SUMS
 from nclbench.similarity import View

@@ -80,19 +80,20 @@ def _sinkhorn(
             return found
     start = start if iters is not None else ""
     passes = _Passes(scores, tau, r, start)
-    bias = passes.begun(c.log(), start)
+    target = c.log()
+    bias = passes.begun(target, start)
     faster = Anderson(m, _DEEP if tol <= _STRICT else _DEPTH, scores.plan.device) if iters is None else None
     limit = max_iters if iters is None else iters
     best, best_at, done = math.inf, 0, 0
     while True:
         log_mass = passes.mass(bias)
-        error = _error(log_mass - c.log(), scores.plan)
+        error = _error(log_mass - target, scores.plan)
         scores.plan.report("sinkhorn", done, limit)
         if done == limit or (iters is None and error <= tol):
             break
         if error < 0.98 * best:
             best, best_at = error, done
-        image = bias + c.log() - log_mass
+        image = bias + target - log_mass
         if faster is None:
             bias = image
         elif done - best_at > 2 * _PATIENCE and passes.rounded:
@@ -104,7 +105,7 @@ def _sinkhorn(
         done += 1
     if passes.kernel is not None:
         passes.kernel.leave()
-    return Potentials(bias, (log_mass - c.log()).exp(), done, error, error <= tol, passes.path, passes.error(done))
+    return Potentials(bias, (log_mass - target).exp(), done, error, error <= tol, passes.path, passes.error(done))
 
 
 def _mirrored(

@@ -4,12 +4,13 @@ Ranks are found by counting; S is never sorted. Thresholds are the defined score
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nclbench.both import both, simple
 from nclbench.counting import CountAbove
 from nclbench.leaders import candidates, ordered
 from nclbench.problem import Integers, Relevance
@@ -48,13 +49,39 @@ def rank(requests: Sequence[Request]) -> list[Ranking]:
     """All requests on one base in one pass over it."""
     counters = [_counter(request) for request in requests]
     jobs: list[Job] = []
-    for request, counter in zip(requests, counters, strict=True):
-        if counter is not None:
+    counts: dict[int, tuple[int, int | None]] = {}  # of a request: the job, and which of the two that it counts
+    for forward, backward in _couples(requests, counters):
+        counts |= {forward: (len(jobs), 0), backward: (len(jobs), 1)}
+        (there, rows), (back, columns) = ((requests[each].view, counters[each]) for each in (forward, backward))
+        assert rows is not None and columns is not None
+        jobs.append((replace(there, map=None), both(there, rows, back, columns)))
+    for number, (request, counter) in enumerate(zip(requests, counters, strict=True)):
+        if counter is not None and number not in counts:
+            counts[number] = len(jobs), None
             jobs.append((request.view, counter))
+    tops: dict[int, int] = {}
+    for number, request in enumerate(requests):
         if request.top:
+            tops[number] = len(jobs)
             jobs.append((request.view, candidates(request.view, request.top)))
-    found = iter(_swept(jobs))
-    return [_ranking(request, found) for request in requests]
+    found = _swept(jobs)
+    rankings = []
+    for number, request in enumerate(requests):
+        job, half = counts.get(number, (None, None))
+        counted = None if job is None else found[job] if half is None else found[job][half]
+        rankings.append(_ranking(request, counted, found[tops[number]] if request.top else None))
+    return rankings
+
+
+def _couples(requests: Sequence[Request], counters: Sequence[CountAbove | None]) -> Iterator[tuple[int, int]]:
+    """Requests of the two directions of one base that can be counted together."""
+    waiting: dict[tuple[int, bool], list[int]] = {}
+    for number, (request, counter) in enumerate(zip(requests, counters, strict=True)):
+        if counter is not None and simple(request.view, counter):
+            waiting.setdefault((id(request.view.base), request.view.reverse), []).append(number)
+    for (base, reverse), numbers in waiting.items():
+        if not reverse:
+            yield from zip(numbers, waiting.get((base, True), []), strict=False)
 
 
 def _swept(jobs: Sequence[Job]) -> list[Any]:
@@ -79,11 +106,9 @@ def _counter(request: Request) -> CountAbove | None:
     return CountAbove(query, item, view.exact(query, item), view.exact, view.roughness, view.tolerance, view.fast)
 
 
-def _ranking(request: Request, found: Iterator[Any]) -> Ranking:
+def _ranking(request: Request, counted: Any, leading: Any) -> Ranking:
     none = np.zeros(0, dtype=np.int64)
     relevance = Relevance(none, none, np.zeros(0)) if request.relevance is None else request.relevance
-    above, tied = (none, none) if request.relevance is None else (part.cpu().numpy() for part in next(found))
-    top = None
-    if request.top:
-        top = ordered(request.view, next(found), request.top).cpu().numpy()
+    above, tied = (none, none) if counted is None else (part.cpu().numpy() for part in counted)
+    top = None if leading is None else ordered(request.view, leading, request.top).cpu().numpy()
     return Ranking(relevance.query, relevance.item, relevance.gain, above, tied, top, request.view.shape)

@@ -12,6 +12,8 @@ from nclbench.problem import Integers
 
 RESAMPLES = 2000
 _CELLS = 1 << 20
+# cells of resamples that are counted as floats at a time, in cache
+_FEW = 1 << 18
 # cells of resamples that are kept for the next call: every row of a table draws the same ones
 _KEPT = 1 << 24
 Array = npt.NDArray[np.floating[Any]]
@@ -41,10 +43,9 @@ def intervals(
     orders = {column: np.argsort(values[:, column], kind="stable") for column in np.flatnonzero(median)}
     found = np.empty((RESAMPLES, values.shape[1]))
     start = 0
-    for drawn in _resamples(clusters, seed):
-        times = drawn.astype(float)
+    for times in _counted(clusters, seed):
         rows = slice(start, start + len(times))
-        found[rows] = (times @ sums) / (times @ sizes)[:, None]
+        found[rows] = (times @ sums) / _totals(times, sizes)[:, None]
         for column, order in orders.items():
             found[rows, column] = _medians(values[order, column], owner[order], times, sizes)
         start = rows.stop
@@ -58,6 +59,20 @@ def interval(
     """The interval of one mean or median, see `intervals`. values: (Q,)."""
     ((low, high),) = intervals(values[:, None], np.array([median]), cluster=cluster, seed=seed, level=level).tolist()
     return float(low), float(high)
+
+
+def _counted(clusters: int, seed: int) -> Iterator[Array]:
+    """(n, clusters) how often each cluster was drawn, for few of the resamples at a time."""
+    step = max(1, _FEW // clusters)
+    for drawn in _resamples(clusters, seed):
+        for few in range(0, len(drawn), step):
+            yield drawn[few : few + step].astype(float)
+
+
+def _totals(times: Array, sizes: Array) -> Array:
+    """(n,) how many queries each resample has."""
+    alone = len(sizes) == sizes.sum()  # then as many as there are
+    return np.full(len(times), sizes.sum()) if alone else times @ sizes
 
 
 def _resamples(clusters: int, seed: int) -> Iterator[npt.NDArray[np.integer[Any]]]:
@@ -97,9 +112,9 @@ def in_order(values: Array, cluster: Integers | None) -> tuple[Array, Integers]:
 
 def _medians(ordered: Array, owner: Integers, times: Array, sizes: Array) -> Array:
     """(n,) the median of each resample. ordered: (Q,) sorted values; owner: (Q,) their clusters; times: (n, clusters)."""
-    total = times @ sizes
-    # the middle of a resample is hardly ever further from the middle of all than eight standard deviations
-    reach = int(4 * np.sqrt(sizes @ sizes)) + 1
+    total = _totals(times, sizes)
+    # the middle of a resample is hardly ever further from the middle of all than five standard deviations
+    reach = int(2.5 * np.sqrt(sizes @ sizes)) + 1
     middle = len(ordered) // 2
     found, missed = _within(ordered, owner, times, total, max(0, middle - reach), min(len(ordered), middle + reach))
     if missed.any():

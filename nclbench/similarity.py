@@ -62,14 +62,10 @@ class View:
         return self._seen(self.base.roughness)
 
     def _seen(self, error: float) -> float:
-        if self.map is None:
-            return error
-        if self.map.fine:
-            return NEAR * self.map.size(self.base.largest)
-        if not self.map.shift:
-            return self.map.slope * error
-        shift = float(self.map.column[0].abs().max())
-        return error + 4 * SCORE_ROUNDOFF * (shift + self.base.largest)
+        if self.map is None or self.map.fine:
+            return error if self.map is None else NEAR * self.map.size(self.base.largest)
+        shift = float(self.map.column[0].abs().max()) + self.base.largest if self.map.shift else 0.0
+        return self.map.slope * error + 4 * SCORE_ROUNDOFF * shift
 
     @property
     def fast(self) -> bool:
@@ -83,8 +79,7 @@ class View:
 
     def see(self, x: Tensor, rows: slice, columns: slice) -> tuple[Tensor, slice, slice]:
         """A tile of the base, with the base's rows and columns, as this view shows it."""
-        if self.reverse:
-            x, rows, columns = x.T, columns, rows
+        x, rows, columns = (x.T, columns, rows) if self.reverse else (x, rows, columns)
         if self.map is not None:
             x = self.map.on_tile(x, rows, columns)
         if self.groups is not None:
@@ -155,7 +150,6 @@ class View:
 
     @property
     def operands(self) -> Halves | None:
-        """What the tiles of a plain view are products of, None where they are made otherwise."""
         found: Halves | None = getattr(self.base, "operands", None)
         return found.turned() if found is not None and self.reverse else found
 
@@ -166,6 +160,8 @@ class View:
 
 Job = tuple[View, Reducer]
 Make = Callable[[slice, slice], Tensor]
+# scores that are read together where they need not be made
+_READ = 1 << 22
 # from 1024 rows and columns down to 32, on a device from 8192 to 256
 _SHRINKS = 6
 
@@ -191,8 +187,7 @@ def _swept(jobs: Sequence[Job], shrink: int) -> list[Any]:
     plan = base.plan
     kinds = _kinds(jobs)
     grid = _tiles(jobs, shrink)
-    whole = sum((rows.stop - rows.start) * (columns.stop - columns.start) for strip in grid for rows, columns in strip)
-    done = Counted(plan.report, "scores", whole)
+    done = Counted(plan.report, "scores", sum(_size(*tile) for strip in grid for tile in strip))
 
     def work(strips: Iterator[list[tuple[slice, slice]]]) -> list[tuple[Tensor, ...]]:
         states = [reducer.init(view.shape, plan) for view, reducer in jobs]
@@ -205,16 +200,18 @@ def _swept(jobs: Sequence[Job], shrink: int) -> list[Any]:
                     if key not in seen:
                         seen = {key: view.see(made[kinds[number]], rows, columns)}
                     states[number] = reducer.step(states[number], *seen[key])
-                done.add((rows.stop - rows.start) * (columns.stop - columns.start))
+                done.add(_size(rows, columns))
         return states
 
     found = plan.share(work, grid)
     states = found[0]
     for more in found[1:]:
         states = [reducer.merge(a, b) for (_, reducer), a, b in zip(jobs, states, more, strict=True)]
-    return [
-        reducer.finish(plan.agree(reducer, state)) for (_, reducer), state in zip(jobs, states, strict=True)
-    ]
+    return [reducer.finish(plan.agree(reducer, state)) for (_, reducer), state in zip(jobs, states, strict=True)]
+
+
+def _size(rows: slice, columns: slice) -> int:
+    return int((rows.stop - rows.start) * (columns.stop - columns.start))
 
 
 def _kinds(jobs: Sequence[Job]) -> list[Make]:
@@ -231,15 +228,22 @@ def _tiles(jobs: Sequence[tuple[View, Any]], shrink: int = 0) -> list[list[tuple
     whole = {int(not view.reverse) for view, reducer in jobs if reducer.whole_rows}
     whole |= {view.whole for view, _ in jobs if view.whole is not None}
     assert len(whole) < 2, "one pass cannot give whole rows of both directions"
+    if not whole and base.ready and all(view.fast for view, _ in jobs):
+        step = max(1, min(plan.tile[0], _READ // base.shape[1]) >> shrink)
+        return plan.tiles((plan.cuts(base.shape[0], 0, _starts(jobs, 0), step, even=True), [0, base.shape[1]]))
     cuts: list[list[int]] = []
     for axis in (0, 1):
-        length = base.shape[axis]
-        allowed = [view.groups.starts for view, _ in jobs if view.groups and axis == int(not view.reverse)]
+        length, allowed = base.shape[axis], _starts(jobs, axis)
         if axis in whole:
             cuts.append([0, length])
         elif 1 - axis in whole:
-            cuts.append(plan.cuts(length, axis, next(iter(allowed), None), max(1, plan.strip(base.shape[1 - axis]) >> shrink)))
+            cuts.append(plan.cuts(length, axis, allowed, max(1, plan.strip(base.shape[1 - axis]) >> shrink)))
         else:
-            cuts.append(plan.cuts(length, axis, next(iter(allowed), None), max(1, plan.tile[axis] >> shrink), even=True))
+            cuts.append(plan.cuts(length, axis, allowed, max(1, plan.tile[axis] >> shrink), even=True))
     # strips are dealt along the axis whose rows are kept whole, so that one process sees them complete
     return plan.tiles((cuts[0], cuts[1]), along=1 if whole == {0} else 0)
+
+
+def _starts(jobs: Sequence[tuple[View, Any]], axis: int) -> Sequence[int] | None:
+    """Where groups allow cuts of an axis of the base."""
+    return next((view.groups.starts for view, _ in jobs if view.groups and axis == int(not view.reverse)), None)

@@ -14,7 +14,7 @@ import nclbench
 
 HOUSE = Path(nclbench.__file__).parent
 FLOORS = {
-    "0": "errors wide processes compiled blas host epilogues graphs",
+    "0": "errors wide processes compiled/ blas host epilogues graphs",
     "0b": "threads memory",
     "1": "plan registry files grids tokens",
     "1b": "archives",
@@ -22,7 +22,8 @@ FLOORS = {
     "2b": "fusion folds leaks interfaces ragged strips",
     "2b+": "fused",
     "3": "bases similarity reducers counting scorers/",
-    "3a": "leaders compounds keeping remembered outranking unwritten",
+    "3a": "choosing both compounds keeping remembered outranking unwritten",
+    "3a+": "leaders",
     "3b": "kernel anderson pairs",
     "3b+": "placed",
     "3b++": "potentials",

@@ -11,6 +11,12 @@ import torch
 from factories import Matrix
 
 from nclbench import compiled
+from nclbench.compiled import counts, leading
+from nclbench.compiled import crossing as crossings
+from nclbench.compiled.counts import count
+from nclbench.compiled.crossing import Bars, crossing
+from nclbench.compiled.leading import lead
+from nclbench.compiled.products import products
 from nclbench.plan import SUMS, Plan
 from nclbench.scorers.dot import Cosine, tree_sum
 
@@ -55,9 +61,38 @@ def test_count_is_what_comparisons_count(shape: tuple[int, int], dtype: Any) -> 
         likely = ((scores[rows] >= under[:, None]) & others).sum(1)
         for tile in tiles(scores):
             found = np.full(len(rows), 5)
-            near = compiled.count(tile, (100, 1000), rows + 100, item + 1000, over, under, found)
+            near = count(tile, (100, 1000), rows + 100, item + 1000, over, under, found)
             np.testing.assert_array_equal(found - 5, sure)
             np.testing.assert_array_equal(near, np.flatnonzero(likely > sure))
+
+
+@pytest.mark.parametrize("longest", [10, 32_767])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (70, 1), (41, 333), (8, 128), (5, 9000), (9000, 6)], ids=str)
+def test_crossing_is_what_comparisons_count_in_rows_and_columns(
+    shape: tuple[int, int], dtype: Any, longest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crossings, "_HALF", longest)
+    scores = draw(*shape, dtype)
+    rng = np.random.default_rng(1)
+    sides = []
+    for axis, length in enumerate(shape):
+        over = rng.normal(size=length).round(1).astype(dtype)
+        own = rng.integers(-5, shape[1 - axis] + 5, size=length)  # some in other tiles
+        sides.append((over, (over - dtype(0.2)).astype(dtype), own, rng.normal(size=length).round(1).astype(dtype)))
+    for adding in (False, True):
+        for tile in tiles(scores):
+            bars = [Bars(over, under, own, np.full(len(over), 5), sides[1 - axis][3] if adding else None)
+                    for axis, (over, under, own, _) in enumerate(sides)]  # fmt: skip
+            near = crossing(tile, *bars)
+            for axis, (over, under, own, _) in enumerate(sides):
+                lines = scores if axis == 0 else scores.T
+                lines = lines + sides[1 - axis][3] if adding else lines
+                others = np.arange(lines.shape[1]) != own[:, None]
+                sure = ((lines > over[:, None]) & others).sum(1)
+                likely = ((lines >= under[:, None]) & others).sum(1)
+                np.testing.assert_array_equal(bars[axis].sure - 5, sure)
+                np.testing.assert_array_equal(near[axis], np.flatnonzero(likely > sure))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -69,7 +104,7 @@ def test_lead_keeps_the_largest(shape: tuple[int, int], dtype: Any) -> None:
         for tile in tiles(scores):
             best, where = np.full((shape[0], k), -np.inf), np.full((shape[0], k), -1)
             for start in range(0, shape[1], 100):
-                compiled.lead(tile[:, start : start + 100], start + 7, best, where)
+                lead(tile[:, start : start + 100], start + 7, best, where)
             np.testing.assert_array_equal(best, wanted)
             rows, places = np.nonzero(where >= 0)
             columns = where[rows, places] - 7
@@ -84,7 +119,7 @@ def test_products_have_the_bits_of_the_definition(width: int, monkeypatch: pytes
     left, right = (torch.from_numpy(rng.normal(size=(40, width)).astype(np.float32)) for _ in range(2))
     left[3], right[3] = left[3] * 1e-30, right[3] * 1e-15
     wanted = tree_sum(left.to(SUMS) * right)
-    assert torch.equal(torch.from_numpy(compiled.products(left.numpy(), right.numpy())), wanted)
+    assert torch.equal(torch.from_numpy(products(left.numpy(), right.numpy())), wanted)
     monkeypatch.setattr(compiled, "loaded", lambda: True)
     assert torch.equal(Cosine().pairs(left, right), wanted)
 
@@ -95,11 +130,12 @@ def test_every_operator_has_the_same_integers(case: str, monkeypatch: pytest.Mon
     plain = factories.integers(problem, factories.specs(), Plan())
     used = []
     monkeypatch.setattr(compiled, "loaded", lambda: True)
-    loops = compiled._loops()
-    monkeypatch.setattr(compiled, "_loops", lambda: (used.append(1), loops)[1])
+    for module in (counts, crossings, leading):
+        monkeypatch.setattr(module, "loop", lambda function: (used.append(function.__name__), compiled.loop(function))[1])
     for tile in ((1024, 1024), (7, 5)):
         assert factories.differences(plain, factories.integers(problem, factories.specs(), Plan(tile=tile))) == []
-    assert used
+    one_to_one = {"_cross"} if case in ("repeated", "ties", "ties of scores") else set()
+    assert {"_count_rows", "_lead_rows"} | one_to_one <= set(used)
 
 
 def test_what_is_small_loads_no_compiler_and_what_is_large_does() -> None:

@@ -13,6 +13,7 @@ from factories import KEPT, LAWFUL, STREAMED, Found
 
 from nclbench import counting, halves
 from nclbench.bases import Embedded
+from nclbench.choosing import Leaders
 from nclbench.halves import Halves, Side, growth
 from nclbench.pairs import Bases
 from nclbench.plan import HALF, SCORES, SUMS, Plan
@@ -242,7 +243,7 @@ def test_only_what_is_settled_sees_rough_tiles(monkeypatch: pytest.MonkeyPatch) 
 
     problem = factories.hubs(30, 30, 16)
     view = View(Bases(problem, Plan(half=True)).base("queries", "items"))
-    leaders = counting.Leaders(4)
+    leaders = Leaders(4)
     for reducers, kinds in (([leaders], {"rough"}), ([Below(0.0)], {"tile"}), ([Below(0.0), leaders], {"tile"}),
                             ([Moments(), leaders], {"fine", "rough"})):  # fmt: skip
         made.clear()

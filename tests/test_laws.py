@@ -13,7 +13,7 @@ import pytest
 import torch
 from factories import KEPT, LAWFUL, STREAMED, Found
 
-from nclbench import Results, counting, evaluate, kernel, potentials, reducers
+from nclbench import Results, choosing, counting, evaluate, kernel, potentials, reducers
 from nclbench.bases import Embedded
 from nclbench.errors import NclbenchError, NotAvailable
 from nclbench.maps import column_bias
@@ -131,7 +131,7 @@ def _reducers(scores: Any) -> dict[str, Any]:
     bias, mass = torch.linspace(-1, 1, m, dtype=SUMS), torch.full((n,), 1 / n, dtype=SUMS)
     return {
         "counts": counting.CountAbove(query, item, exact[query, item], lambda q, i: exact[q, i], 0.0, 0.0),
-        "leaders": counting.Leaders(6),
+        "leaders": choosing.Leaders(6),
         "reaches": counting.Reaches(bias * 40 + 100, None, lambda q, i: exact[q, i], 0.5, by_column=True),
         "reaches of some": counting.Reaches(mass * 4000, bias > 0, lambda q, i: exact[q, i], 0.5),
         "largest": reducers.Largest(7),

@@ -18,7 +18,7 @@ import torch
 from nclbench.bench.data import Data
 from nclbench.bench.limits import installed
 from nclbench.bench.loops import exp_domain, log_domain, log_step
-from nclbench.plan import SCORES
+from nclbench.plan import SCORES, SUMS
 
 # module -> the distributions that may bring it
 LIBRARIES = {
@@ -83,8 +83,8 @@ def importable(module: str) -> bool:
     return not module or find_spec(module) is not None
 
 
-def _logits(task: Task) -> torch.Tensor:
-    return task.data.plan.put(task.data.scores, SCORES) / task.tau
+def _logits(task: Task, kind: torch.dtype = SCORES) -> torch.Tensor:
+    return task.data.plan.put(task.data.scores, kind) / task.tau
 
 
 def _log_domain(task: Task, compiled: bool = False) -> Callable[[], Answer]:
@@ -98,8 +98,8 @@ def _log_domain(task: Task, compiled: bool = False) -> Callable[[], Answer]:
     return call
 
 
-def _exp_domain(task: Task) -> Callable[[], Answer]:
-    logits = _logits(task)
+def _exp_domain(task: Task, kind: torch.dtype = SCORES) -> Callable[[], Answer]:
+    logits = _logits(task, kind)
 
     def call() -> Answer:
         bias, done = exp_domain(logits, task.iterations, task.tol)
@@ -187,6 +187,7 @@ _OTT: Any = {"module": "ott", "start": "gallery", "fewer": 1}
 FIXED = (
     Peer("torch loop, log domain", "", _log_domain, 15),
     Peer("torch loop, exp domain (unstable)", "", _exp_domain, 1.3, start="gallery"),
+    Peer("torch loop, exp domain, float64", "", partial(_exp_domain, kind=SUMS), None, start="gallery", extra=True),
     Peer("torch.compile, log domain", "", partial(_log_domain, compiled=True), 2, extra=True),
     Peer("POT sinkhorn, float64", make=partial(_pot, kind=np.float64), goal=5, **_POT),
     Peer("POT sinkhorn, float32", make=partial(_pot, kind=np.float32), goal=None, **_POT),

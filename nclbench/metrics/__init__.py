@@ -135,8 +135,9 @@ def measure(blocks: Blocks, names: Sequence[Named], ties: str = "expected") -> d
         if ties == "clip4clip" and named.metric.multiple:
             raise UsageError(f"{named} is not defined under --ties clip4clip, which knows one relevant item a query")
         per_query = named.metric.function(blocks, named.k, ties)
-        plain = _average(per_query, named.metric, None)
-        best, worst = (_bound(blocks, named, rule, per_query, plain) for rule in TIES[1:3])
+        best = worst = plain = _average(per_query, named.metric, None)
+        if not blocks.untied:
+            best, worst = (_bound(blocks, named, rule, per_query, plain) for rule in TIES[1:3])
         value = plain
         if ties == "clip4clip":
             weighed = _average(per_query, named.metric, blocks.first_size)
@@ -159,4 +160,6 @@ def _average(values: Array, metric: Metric, weights: npt.NDArray[np.int64] | Non
 
 def _mean(values: Array | npt.NDArray[np.int64]) -> float:
     """The same bits in any order of the queries: the sum is rounded once."""
+    if values.dtype.kind == "i" or (values == np.rint(values)).all():
+        return float(values.sum()) / len(values)
     return math.fsum(values.tolist()) / len(values)

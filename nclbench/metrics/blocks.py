@@ -44,6 +44,11 @@ class Blocks:
         return _changes(self.pair_query) | _changes(self.above)
 
     @cached_property
+    def untied(self) -> bool:
+        """Whether no other item has the score of a relevant one, so that all rules and bounds are the same."""
+        return bool((self.size == 1).all() and self._begins.all())
+
+    @cached_property
     def of_pair(self) -> Integers:
         """(P,) the block of each pair."""
         return np.cumsum(self._begins) - 1
@@ -141,6 +146,4 @@ def _changes(values: Integers) -> npt.NDArray[np.bool_]:
 
 
 def _sum(owner: Integers, values: Array, count: int) -> Array:
-    out = np.zeros(count)
-    np.add.at(out, owner, values)
-    return out
+    return np.asarray(np.bincount(owner, weights=values, minlength=count), dtype=float)

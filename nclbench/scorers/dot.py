@@ -6,13 +6,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from nclbench import compiled
+from nclbench.compiled import worthwhile
+from nclbench.compiled.products import products
 from nclbench.errors import InputError
 from nclbench.plan import SCORE_ROUNDOFF, SCORES, SUMS, Plan
 from nclbench.problem import Floats
 from nclbench.scorers import scorers
 
 _CHUNK = 1024
+# rows of vectors that stay in cache in float64
+_FEW = 128
 
 
 def tree_sum(values: Tensor) -> Tensor:
@@ -48,8 +51,8 @@ class _Product:
 
     def pairs(self, queries: Tensor, items: Tensor) -> Tensor:
         # a product of two float32 numbers is exact in float64: only the order of the additions matters
-        if queries.device.type == "cpu" and compiled.worthwhile(len(queries)):
-            return torch.from_numpy(compiled.products(queries.numpy(), items.numpy()))
+        if queries.device.type == "cpu" and worthwhile(len(queries)):
+            return torch.from_numpy(products(queries.numpy(), items.numpy()))
         return tree_sum(queries.to(SUMS) * items)
 
     def error(self, queries: Tensor, items: Tensor) -> float:
@@ -64,7 +67,7 @@ class _Product:
 
 
 def _longest(vectors: Tensor) -> float:
-    chunks = (vectors[start : start + _CHUNK].to(SUMS) for start in range(0, len(vectors), _CHUNK))
+    chunks = (vectors[start : start + _FEW].to(SUMS) for start in range(0, len(vectors), _FEW))
     return max(float(part.square().sum(1).max().sqrt()) for part in chunks)
 
 
@@ -77,10 +80,10 @@ class Cosine(_Product):
 
     def prepare(self, vectors: Floats, plan: Plan) -> Tensor:
         out = plan.put(vectors[:0], SCORES).new_empty(vectors.shape)
-        for start in range(0, len(vectors), _CHUNK):
-            part = plan.put(vectors[start : start + _CHUNK], SUMS)
+        for start in range(0, len(vectors), _FEW):
+            part = plan.put(vectors[start : start + _FEW], SUMS)
             part = part / part.abs().amax(1, keepdim=True)
-            out[start : start + _CHUNK] = part / tree_sum(part * part).sqrt()[:, None]
+            out[start : start + _FEW] = part / tree_sum(part * part).sqrt()[:, None]
         return out
 
 

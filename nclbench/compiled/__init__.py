@@ -1,0 +1,49 @@
+"""Counting and choosing in one read of a tile, compiled by numba where it is installed (`pip install "nclbench[fast]"`).
+
+torch makes several passes of what these do in one. What they give decides nothing by itself: pairs within the error of a
+tile are scored by the definition either way, so that ranks are the same with and without.
+"""
+
+import sys
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+# so many scores have to be passed over before importing numba and compiling, about a second, pays
+_WORTH = 1 << 28
+
+
+def worthwhile(scores: int) -> bool:
+    """Whether to use what is compiled for so many scores: numba is there, and loaded already or soon worth it."""
+    return (loaded() or scores >= _WORTH) and _numba() is not None
+
+
+def load() -> str | None:
+    """Use what is compiled from now on, however small the problem; numba's version, None where it is not there."""
+    numba = _numba()
+    return None if numba is None else str(numba.__version__)
+
+
+def loaded() -> bool:
+    return "numba" in sys.modules
+
+
+@cache
+def _numba() -> ModuleType | None:
+    try:
+        return import_module("numba")  # slow
+    except ImportError:  # not there, or not for this numpy
+        return None
+
+
+@cache
+def loop(function: Callable[..., None]) -> Any:
+    """The function, compiled when it is first called."""
+    numba = _numba()
+    assert numba is not None
+    try:
+        return numba.njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # no folder to keep compiled code in may be written to
+        return numba.njit(nogil=True)(function)
