@@ -189,7 +189,9 @@ class Embedded:
             return None
         try:
             return Halves.of(self.queries, self.items, split)
-        except torch.OutOfMemoryError:  # of a device, which then goes on with what it holds
+        except torch.OutOfMemoryError:  # of a device, which then goes on with what it holds; processes must do the same
+            if self.plan.world > 1:
+                raise
             return None
 
     @cached_property

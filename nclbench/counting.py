@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from nclbench.compiled.counts import count
-from nclbench.plan import COUNTS, SCORES, SUMS, Plan, breadth
+from nclbench.memory import breadth
+from nclbench.plan import COUNTS, SCORES, SUMS, Plan
 
 State = tuple[Tensor, ...]
 Exact = Callable[[Tensor, Tensor], Tensor]

@@ -5,9 +5,13 @@ from difflib import get_close_matches
 
 
 class NclbenchError(Exception):
-    """A problem that the user can solve. The message is one line: what was found, where, what to do."""
+    """A problem that the user can solve. The message is one line: what was found, where, what to do.
+
+    everywhere: every process of the run has this very error, so that one need say it.
+    """
 
     exit_code = 70
+    everywhere = False
 
 
 class UsageError(NclbenchError):

@@ -76,10 +76,10 @@ class Kernel:
             try:
                 found._scale(column, attraction)
                 return found
-            except torch.OutOfMemoryError:  # of a device: what cannot be kept is packed, and else made again
-                if plan.world > 1 or not found.keep:
+            except torch.OutOfMemoryError:  # of a device, in all processes: what cannot be kept is packed, else made again
+                if not found.keep:
                     raise
-                found.keep, found.packed, found.kept = packed and not found.packed, packed and not found.packed, {}
+            found.keep, found.packed, found.kept = packed and not found.packed, packed and not found.packed, {}
 
     def leave(self) -> None:
         """To be taken by the next one who asks for the same, if it is as it was made."""
@@ -195,7 +195,7 @@ class Kernel:
         self.taken = bias if bool(bias.any()) else None
         self.kept.clear()
         in_place = self.keep and not self.packed
-        rooms = apart(self.strips, len(self.column), self.column.new_empty(0).to(self.kind)) if in_place else {}
+        rooms = self.scores.plan.attempt(lambda: apart(self.strips, self.column, self.kind)) if in_place else {}
 
         def work(mine: Iterator[slice]) -> tuple[Tensor, Tensor]:
             top, drawn = torch.full((2, len(self.column)), -torch.inf, dtype=SUMS, device=self.column.device)

@@ -1,4 +1,4 @@
-"""How much memory there is, and how a person writes an amount of it."""
+"""How much memory there is, how much is worked on at once, and how a person writes an amount of it."""
 
 from nclbench.errors import UsageError
 
@@ -13,6 +13,11 @@ def available() -> int:
     except OSError:
         pass
     return 4 << 30
+
+
+def breadth(device: str) -> int:
+    """How many times more a device does at once than fits into the cache of a processor."""
+    return 1 if device == "cpu" else 64
 
 
 def parse_bytes(text: str | int | None) -> int | None:

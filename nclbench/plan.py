@@ -15,7 +15,7 @@ from torch import Tensor
 from nclbench import processes
 from nclbench.compiled import worthwhile
 from nclbench.errors import MissingError, UsageError
-from nclbench.memory import available, parse_bytes
+from nclbench.memory import available, breadth, parse_bytes
 from nclbench.processes import gather
 from nclbench.threads import Found, Part, shared, workers
 from nclbench.wide import Wide, join, narrow
@@ -34,6 +34,7 @@ SCORE_ROUNDOFF = float(torch.finfo(SCORES).eps) / 2
 SUM_ROUNDOFF = float(torch.finfo(SUMS).eps) / 2
 
 State = TypeVar("State")
+Made = TypeVar("Made")
 
 
 class Merging(Protocol[State]):
@@ -49,11 +50,6 @@ def _silent(stage: str, done: float, total: float) -> None:
 _ROOMY = 1 << 30
 # a device is kept busy by a tile of so many rows and columns
 _LARGE = (8192, 8192)
-
-
-def breadth(device: str) -> int:
-    """How many times more a device does at once than fits into the cache of a processor."""
-    return 1 if device == "cpu" else 64
 
 
 @dataclass(frozen=True)
@@ -115,8 +111,12 @@ class Plan:
         return self.device == "cpu" and worthwhile(0 if tight else scores)
 
     def share(self, work: Callable[[Iterator[Part]], Found], parts: Sequence[Part]) -> list[Found]:
-        """work(some of the parts) of each thread, see `nclbench.threads`; on a device one thread asks for all."""
-        return shared(work, parts) if self.device == "cpu" else [work(iter(parts))]
+        """work(some of the parts) of each thread, see `nclbench.threads`; on a device one thread asks for all. An attempt."""
+        return self.attempt(lambda: shared(work, parts) if self.device == "cpu" else [work(iter(parts))])
+
+    def attempt(self, work: Callable[[], Made]) -> Made:
+        """What work gives; where a device of one process runs out of memory, OutOfMemoryError in all."""
+        return processes.attempt(work, self.device)
 
     def tiles(self, starts: tuple[Sequence[int], Sequence[int]], along: int = 0) -> list[list[tuple[slice, slice]]]:
         """This process's strips of the grid cut at `starts`, tile by tile; strips along axis `along` are dealt in turn."""

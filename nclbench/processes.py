@@ -1,16 +1,22 @@
 """The processes of one run: how many there are, which this is, and what they tell each other."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+Made = TypeVar("Made")
 # nothing that one process does alone takes longer than this
 _PATIENCE = timedelta(minutes=30)
+# bytes that are sent at once
+_PIECE = 64 << 20
 
 
 def world() -> int:
@@ -26,6 +32,52 @@ def gather(values: Tensor) -> list[Tensor]:
     parts = [torch.empty_like(values) for _ in range(dist.get_world_size())]
     dist.all_gather(parts, values.contiguous())
     return parts
+
+
+def attempt(work: Callable[[], Made], device: str) -> Made:
+    """What work gives. All processes call it, and nothing within it waits for another one.
+
+    Where the device of one of them runs out of memory, OutOfMemoryError is raised in all, so that all go on in the same
+    way. It holds nothing of what was tried.
+    """
+    found: list[Made] = []
+    lack = ""
+    try:
+        found.append(work())
+    except torch.OutOfMemoryError as error:
+        lack = str(error) or "out of memory"
+    if world() > 1 and any(bool(each) for each in gather(torch.tensor([len(lack)], device=device))):
+        lack = lack or "the device of another process of this run is out of memory"
+    if lack:
+        found.clear()
+        raise torch.OutOfMemoryError(lack)
+    return found[0]
+
+
+def exchange(said: bytes) -> list[bytes]:
+    """What every process says, in rank order; all must say equally many bytes."""
+    sent = torch.from_numpy(np.frombuffer(said, np.uint8).copy()).to(_carrier())
+    return [part.cpu().numpy().tobytes() for part in gather(sent)]
+
+
+def between(some: list[int]) -> Any:
+    """How some processes speak without the others. All call it."""
+    return dist.new_group(some)
+
+
+def spread(values: npt.NDArray[np.uint8], source: int, some: Any = None) -> None:
+    """Fills the bytes (B,) of all processes, or of some that are `between` themselves, with those of one."""
+    for start in range(0, len(values), _PIECE):
+        part = torch.from_numpy(values[start : start + _PIECE])
+        sent = part.to(_carrier())
+        dist.broadcast(sent, source, some)
+        if sent is not part and rank() != source:
+            part.copy_(sent)
+
+
+def _carrier() -> str:
+    """Where that lies which is sent to others."""
+    return "cuda" if dist.get_backend() == "nccl" else "cpu"
 
 
 @contextmanager

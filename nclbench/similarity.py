@@ -175,8 +175,7 @@ def sweep(jobs: Sequence[Job]) -> list[Any]:
         try:
             return _swept(jobs, shrink)
         except torch.OutOfMemoryError:
-            # several processes would have to agree on it, and those that had enough are already further
-            if shrink == _SHRINKS - 1 or jobs[0][0].plan.world > 1:
+            if shrink == _SHRINKS - 1:
                 raise
     raise AssertionError
 

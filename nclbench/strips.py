@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from nclbench import host
-from nclbench.plan import Plan, breadth
+from nclbench.memory import breadth
+from nclbench.plan import Plan
 
 # entries of a strip: what a thread holds of a recomputed kernel; of a block, which products read twice; and of a part, which
 # one operation after the other looks at
@@ -25,10 +26,10 @@ def strips(n: int, m: int, plan: Plan) -> list[slice]:
     return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)][plan.rank :: plan.world]
 
 
-def apart(mine: Sequence[slice], width: int, like: Tensor) -> dict[int, Tensor]:
-    """Memory of a dtype for a process's strips by their first row, in one piece; none where they are small."""
-    counts = [rows.stop - rows.start for rows in mine]
-    shape = sum(counts), width
+def apart(mine: Sequence[slice], columns: Tensor, kind: torch.dtype) -> dict[int, Tensor]:
+    """Memory for a process's strips of as many columns, by their first row, in one piece; none where they are small."""
+    counts, like = [rows.stop - rows.start for rows in mine], columns.new_empty(0).to(kind)
+    shape = sum(counts), len(columns)
     if shape[0] * shape[1] * like.itemsize <= host.LARGE:
         return {}
     return {rows.start: part for rows, part in zip(mine, torch.split(host.room(shape, like), counts), strict=True)}

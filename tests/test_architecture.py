@@ -16,8 +16,8 @@ HOUSE = Path(nclbench.__file__).parent
 FLOORS = {
     "0": "errors wide processes compiled/ blas host epilogues graphs",
     "0b": "threads memory",
-    "1": "plan registry files grids tokens",
-    "1b": "archives",
+    "1": "plan registry files grids tokens together",
+    "1b": "archives machines",
     "2": "problem results reported temperature maps looks groups halves",
     "2b": "fusion folds leaks interfaces ragged strips",
     "2b+": "fused",

@@ -1,9 +1,7 @@
 """Two and three processes (gloo), one of them idle, give the integers of one; a hang is a failure."""
 
 import json
-import os
 import pickle
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import factories
+import launching
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -20,6 +19,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from factories import KEPT, LAWFUL, STREAMED
+from launching import LIMIT, ended, launched
 
 from nclbench import evaluate, load
 from nclbench.plan import Plan
@@ -27,7 +27,6 @@ from nclbench.problem import Problem, Relevance
 from nclbench.results import Results
 from nclbench.sinks import save
 
-LIMIT = 150.0  # seconds for all processes together
 CASES = ["repeated", "ties-dot", "captions", "tokens", "banks-scores-64", "captions-scores-32"]
 # the last leaves all processes but one without a tile
 TILES = {"odd": (7, 5), "wide": (33, 97), "one": (10**6, 10**6)}
@@ -89,26 +88,8 @@ def expected() -> dict[str, Any]:
 
 
 def run(world: int, folder: Path) -> list[dict[Any, Any]]:
-    """Starts the processes and returns what each found; kills them all when time is up or one fails."""
-    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
-    started = []
-    for rank in range(world):
-        with (folder / f"stderr.{rank}").open("w") as said:
-            command = [sys.executable, __file__, str(rank), str(world), str(folder)]
-            started.append(subprocess.Popen(command, env=environment, stderr=said))
-    end = time.monotonic() + LIMIT
-    try:
-        while any(process.poll() is None for process in started):
-            failed = [rank for rank, process in enumerate(started) if process.poll()]
-            if failed or time.monotonic() > end:
-                tails = [(folder / f"stderr.{rank}").read_text()[-2000:] for rank in failed or range(world)]
-                pytest.fail(f"processes {failed} failed: {tails}" if failed else f"hung: {tails}")
-            time.sleep(0.05)
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
-    assert [process.returncode for process in started] == [0] * world
+    """What each process found."""
+    launching.run(__file__, world, folder)
     return [pickle.loads((folder / f"found.{rank}").read_bytes()) for rank in range(world)]  # noqa: S301
 
 
@@ -160,33 +141,6 @@ if __name__ == "__main__":
 # ---------------------------------------------------------------------------------------------- the command line
 
 
-def launched(folder: Path, *arguments: str, world: int = 2) -> list["subprocess.Popen[str]"]:
-    """The processes of one run, started as torchrun starts them."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(world), "OMP_NUM_THREADS": "1"}
-    return [
-        subprocess.Popen(
-            [sys.executable, "-m", "nclbench", *arguments],
-            cwd=folder,
-            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(world)
-    ]
-
-
-def ended(processes: list["subprocess.Popen[str]"]) -> list[tuple[int, str, str]]:
-    try:
-        return [(process.wait(LIMIT), *process.communicate()) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-
-
 def test_one_process_speaks_and_writes_what_a_single_one_does(tmp_path: Path) -> None:
     save(LAWFUL["banks"](), tmp_path / "a.h5")
     arguments = ["eval", "--emb", "a.h5", "--normalize", "sinkhorn:tau=0.1", "--normalize", "gc", "--normalize", "csls:k=3"]
@@ -196,6 +150,7 @@ def test_one_process_speaks_and_writes_what_a_single_one_does(tmp_path: Path) ->
     assert first[1] == alone[1] and first[2].replace("two.", "one.") == alone[2]
     one, two = (json.loads((tmp_path / name).read_text()) for name in ("one.json", "two.json"))
     assert one["runs"] == two["runs"] and two["environment"]["processes"] == 2
+    assert one["inputs"] == two["inputs"] and one["warnings"] == two["warnings"]
     for kind in ("queries", "items"):
         tables = [pq.read_table(tmp_path / f"{name}.{kind}.parquet") for name in ("one", "two")]
         one, two = (table.to_pandas() for table in tables)

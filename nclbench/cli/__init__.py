@@ -85,7 +85,8 @@ def main() -> None:
         if debugging() and not isinstance(error, SystemExit):
             traceback.print_exc()
         # what all processes of a run have found is said once
-        _say("" if processes.follower() and code in (2, 3, 5) else line)
+        known = code in (2, 3, 5) or getattr(error, "everywhere", False)
+        _say("" if processes.follower() and known else line)
     else:
         code = code if isinstance(code, int) else 0
         if code == INTERRUPTED[0]:  # which is how typer returns a KeyboardInterrupt

@@ -32,6 +32,8 @@ def explained(error: BaseException) -> tuple[int, str]:
         return _misused(error)
     if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
         return 4, "error: out of memory; give a smaller --memory or a smaller problem"
+    if type(error).__name__ == "OutOfMemoryError":
+        return 4, "error: the device is out of memory; give a smaller --memory, a smaller problem, or --device cpu"
     if isinstance(error, RuntimeError) and any(word in str(error).lower() for word in ("gloo", "nccl", "connection closed")):
         return 4, "error: another process of this run has ended or cannot be reached; nothing was written"
     if isinstance(error, OSError) and error.strerror:

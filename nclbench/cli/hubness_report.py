@@ -87,7 +87,6 @@ def hubness_report(
 
     nclbench hubness-report --emb msrvtt.h5 --normalize sinkhorn:tau=0.01 -o report.html
     """
-    processes.alone("hubness-report")
     chosen = _format(format, json, out)
     models = _models(files, compare, emb)
     if tau is not None and not 0 < tau < float("inf"):
@@ -111,8 +110,9 @@ def hubness_report(
     from nclbench.plan import choose
     from nclbench.results import Results
 
-    with Progress(not (no_progress or quiet)) as progress:
-        plan = choose(device, memory, threads, progress)
+    followed = processes.follower()
+    with Progress(not (no_progress or quiet or followed)) as progress, processes.joined(device) as mine:
+        plan = choose(mine, memory, threads, progress)
         problems = loading.read(
             models, layout=layout, mapping=sources, bank=None if folds else bank, split=split, captions=captions,
             no_labels=no_labels, dataset=dataset, scorer=scorer, strict=strict,
@@ -129,9 +129,10 @@ def hubness_report(
         model = problems[0].model if len(problems) > 1 else ""
         advice = [replace(advise(problems[0], each.name, _tau(each), plan), model=model) for each in found if not no_advice]
     broken = [line for limit in limits for line in limit.broken(found, bool(normalize))]
-    _deliver(results, found, advice, chosen, out, out_dir, figures, csv, thumbnails, quiet)
-    for line in broken:
-        typer.echo(f"failed: {printable(line)}", err=True)
+    if not followed:
+        _deliver(results, found, advice, chosen, out, out_dir, figures, csv, thumbnails, quiet)
+        for line in broken:
+            typer.echo(f"failed: {printable(line)}", err=True)
     if broken:
         raise typer.Exit(1)
 

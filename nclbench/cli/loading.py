@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 def read(
     paths: Sequence[str], *, dataset: str | None, scorer: str | None, strict: bool, **how: Any
 ) -> "list[Problem]":
-    """One problem a path. how: what `nclbench.sources.load` takes."""
+    """One problem a path, read by all processes of the run together. how: what `nclbench.sources.load` takes."""
     from nclbench.sources import load
 
-    return [_prepared(problem, dataset, scorer, strict) for problem in _told_apart([load(path, **how) for path in paths])]
+    found = [load(path, together=True, **how) for path in paths]
+    return [_prepared(problem, dataset, scorer, strict) for problem in _told_apart(found)]
 
 
 def understood(direction: str, specs: Iterable[str] = ()) -> None:

@@ -1,4 +1,4 @@
-"""Several processes as one run: `torchrun --nproc-per-node 2 -m nclbench eval …`. All compute, the first one writes."""
+"""Several processes as one run: `torchrun --nproc-per-node 2 -m nclbench eval …`. All read and compute, the first one writes."""
 
 import os
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ def follower() -> bool:
 def alone(command: str) -> None:
     """For commands that several processes cannot share."""
     if world() > 1:
-        raise UsageError(f"{command} runs in one process; only eval is shared by several")
+        raise UsageError(f"{command} runs in one process; only eval and hubness-report are shared by several")
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """The BigFile folder of W2VV++ and its successors: `feature.bin` (float32), `shape.txt` (N D), `id.txt` (N words)."""
 
+from collections.abc import Mapping
 from pathlib import Path
-
-import numpy as np
 
 from nclbench.errors import InputError
 from nclbench.files import printable, regular
+from nclbench.sources.npy import some_rows
 from nclbench.sources.raw import STRING, Array, Entry, Raw, texts
 
 
@@ -20,13 +20,13 @@ def open_folder(folder: Path) -> Raw:
         )
     names = ids.read_text(encoding="utf-8").split()
 
-    def fetch(keys: list[str]) -> dict[str, Array]:
+    def cut(wanted: Mapping[str, slice | None]) -> dict[str, Array]:
         found: dict[str, Array] = {}
-        if "embeddings" in keys:
-            found["embeddings"] = np.fromfile(feature, dtype="<f4").reshape(rows, features)
-        if "ids" in keys:
+        if "embeddings" in wanted:
+            found["embeddings"] = some_rows(feature, 0, "<f4", (rows, features), wanted["embeddings"] or slice(0, rows))
+        if "ids" in wanted:
             found["ids"] = texts(names, printable(ids))
         return found
 
     entries = {"embeddings": Entry((rows, features), "float32"), "ids": Entry((len(names),), STRING)}
-    return Raw(str(folder), entries, {}, fetch, (feature, shape, ids))
+    return Raw(str(folder), entries, {}, lambda keys: cut(dict.fromkeys(keys)), (feature, shape, ids), cut)

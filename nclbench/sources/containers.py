@@ -3,11 +3,14 @@
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from nclbench.errors import InputError, NclbenchError
 from nclbench.files import printable, regular, sha256
 from nclbench.sources.raw import Array, Raw
+
+if TYPE_CHECKING:
+    from nclbench.machines import Machines
 
 T = TypeVar("T")
 # Modules of this folder with `open_file`; named here so that a suffix can be known without importing its reader.
@@ -29,9 +32,13 @@ _MAGIC = {b"\x89HDF": "hdf5", b"\x93NUM": "npy", b"PAR1": "parquet"}
 
 
 class Shelf:
-    """The files of one call: each is opened once and hashed once."""
+    """The files of one call: each is opened once and hashed once.
 
-    def __init__(self) -> None:
+    machines: of all processes of this run, which all ask for the same (`nclbench.sources.shared`); None for one that is alone.
+    """
+
+    def __init__(self, machines: "Machines | None" = None) -> None:
+        self.machines = machines
         self._raws: dict[str, Raw] = {}
         self._digests: dict[Path, str] = {}
 
@@ -44,13 +51,27 @@ class Shelf:
     def read(self, path: str, keys: Iterable[str]) -> dict[str, Array]:
         """The arrays of some keys that the file is known to have."""
         raw, wanted = self.open(path), list(keys)
-        return _guarded(raw.origin, NAMES[_reader(Path(path))], lambda: raw.fetch(wanted))
+        kind = NAMES[_reader(Path(path))]
+        if self.machines is not None:
+            from nclbench.sources import shared
+
+            return shared.read(raw, wanted, self.machines, lambda work: _guarded(raw.origin, kind, work))
+        return _guarded(raw.origin, kind, lambda: raw.fetch(wanted))
 
     def digest(self, path: Path) -> str:
         """The SHA-256 of a file's bytes."""
         if path not in self._digests:
-            self._digests[path] = sha256(path)
+            if self.machines is not None:
+                from nclbench.sources import shared
+
+                self._digests[path] = shared.digest(path)
+            else:
+                self._digests[path] = sha256(path)
         return self._digests[path]
+
+    @property
+    def opened(self) -> Iterable[Raw]:
+        return self._raws.values()
 
 
 def _open(path: str) -> Raw:

@@ -6,7 +6,7 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,19 +32,20 @@ def open_file(path: Path) -> Raw:
     for key, entry in header["entries"].items():
         shape = entry["shape"]
         entries[str(key)] = Entry(tuple(shape) if shape is not None else (0,), str(entry["dtype"]))
-    return Raw(str(path), entries, header["attributes"], lambda keys: _read(path, keys), (path,))
+
+    def cut(wanted: Mapping[str, slice | None]) -> dict[str, Array]:
+        return {header["key"]: array for header, array in _ask(path, wanted) if array is not None}
+
+    return Raw(str(path), entries, header["attributes"], lambda keys: cut(dict.fromkeys(keys)), (path,), cut)
 
 
-def _read(path: Path, keys: list[str]) -> dict[str, Array]:
-    return {header["key"]: array for header, array in _ask(path, keys) if array is not None}
-
-
-def _ask(path: Path, keys: list[str] | None) -> list[tuple[dict[str, Any], Array | None]]:
+def _ask(path: Path, wanted: Mapping[str, slice | None] | None) -> list[tuple[dict[str, Any], Array | None]]:
     size = path.stat().st_size
     seconds = SECONDS + size // BYTES_A_SECOND
     request = {
         "path": os.fsencode(path).hex(),
-        "keys": keys,
+        "keys": None if wanted is None else list(wanted),
+        "rows": {key: [rows.start, rows.stop] for key, rows in (wanted or {}).items() if rows is not None},
         "memory": MEMORY + 4 * max(size, FREE_BYTES),
         "seconds": seconds,
         "rate": BYTES_A_SECOND,

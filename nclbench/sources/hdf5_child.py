@@ -156,8 +156,8 @@ def frame(out: BinaryIO, header: dict[str, Any]) -> None:
     out.write(struct.pack("<Q", len(text)) + text)
 
 
-def send(out: BinaryIO, key: str, dataset: Any) -> None:
-    """One dataset: numbers as they lie in memory, texts as byte lengths and one run of UTF-8."""
+def send(out: BinaryIO, key: str, dataset: Any, rows: Any = ()) -> None:
+    """One dataset, or some rows of it: numbers as they lie in memory, texts as byte lengths and one run of UTF-8."""
     import numpy as np
 
     kind = type_name(dataset)
@@ -175,8 +175,8 @@ def send(out: BinaryIO, key: str, dataset: Any) -> None:
         return
     if np.dtype(dataset.dtype).kind not in "biuf" or dataset.dtype.itemsize > 8:
         raise Refused(f"{key!r} is of type {kind}; store float32, integers or strings")
-    array = np.ascontiguousarray(dataset[()]).astype(dataset.dtype.newbyteorder("<"), copy=False)
-    frame(out, {"key": key, "dtype": array.dtype.str, "shape": list(dataset.shape)})
+    array = np.ascontiguousarray(dataset[rows]).astype(dataset.dtype.newbyteorder("<"), copy=False)
+    frame(out, {"key": key, "dtype": array.dtype.str, "shape": list(array.shape)})
     out.write(array.reshape(-1).view("u1").data if array.size else b"")
 
 
@@ -201,7 +201,7 @@ def answer(request: dict[str, Any], out: BinaryIO) -> None:
         memory, seconds = 2 * max(sizes, default=0), sum(sizes) // request["rate"]
         limit(request["memory"] + memory, request["seconds"] + seconds)
         for key in request["keys"]:
-            send(out, key, found[key])
+            send(out, key, found[key], slice(*request["rows"][key]) if key in request["rows"] else ())
 
 
 def main() -> None:

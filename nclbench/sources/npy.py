@@ -1,5 +1,6 @@
 """npy: one array in a file. Never a pickle."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,24 +18,41 @@ def open_file(path: Path) -> Raw:
     """The one array of the file, under the key ""."""
     where = printable(path)
     with path.open("rb") as stream:
-        shape, dtype = header(stream, where)
-        check_size(shape, dtype, path.stat().st_size - stream.tell(), where)
-    return Raw(str(path), {"": Entry(shape, name_of(dtype))}, {}, lambda keys: _read(path, where), (path,))
+        shape, dtype, by_rows = header(stream, where)
+        start = stream.tell()
+        check_size(shape, dtype, path.stat().st_size - start, where)
+
+    def cut(wanted: Mapping[str, slice | None]) -> dict[str, Array]:
+        rows = wanted[""]
+        return _read(path, where) if rows is None else {"": plain(some_rows(path, start, dtype, shape, rows), where)}
+
+    entries = {"": Entry(shape, name_of(dtype))}
+    return Raw(str(path), entries, {}, lambda keys: _read(path, where), (path,), cut if by_rows else None)
 
 
-def header(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and dtype from the header of an npy stream; a dtype that must not be read is an InputError."""
+def some_rows(path: Path, start: int, dtype: Any, shape: tuple[int, ...], rows: slice) -> Array:
+    """(n, …) rows of an array (N, …) that lies row by row from the byte `start` on; nothing else is read."""
+    kind, width = np.dtype(dtype), 1
+    for size in shape[1:]:
+        width *= size
+    count = rows.stop - rows.start
+    found: Array = np.fromfile(path, kind, count * width, offset=start + rows.start * width * kind.itemsize)
+    return found.reshape(count, *shape[1:])
+
+
+def header(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
+    """Shape and dtype from the header of an npy stream, and whether it lies row by row; unread dtypes are an InputError."""
     version = npy_format.read_magic(stream)
     if version == (1, 0):
-        shape, _, dtype = npy_format.read_array_header_1_0(stream)
+        shape, by_columns, dtype = npy_format.read_array_header_1_0(stream)
     elif version in ((2, 0), (3, 0)):
-        shape, _, dtype = npy_format.read_array_header_2_0(stream)
+        shape, by_columns, dtype = npy_format.read_array_header_2_0(stream)
     else:
         raise InputError(f"{where}: npy format {version[0]}.{version[1]} is not known; save it with numpy.save")
     check_dtype(dtype, where)
     if min(shape, default=0) < 0:
         raise InputError(f"{where}: negative size in shape {shape}; a damaged file")
-    return shape, dtype
+    return shape, dtype, not by_columns
 
 
 def check_size(shape: tuple[int, ...], dtype: np.dtype[Any], stored: int, where: str) -> None:

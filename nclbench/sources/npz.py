@@ -25,7 +25,7 @@ def open_file(path: Path) -> Raw:
             key = member.filename.removesuffix(".npy")
             where = f"{printable(path)}:{printable(key)}"
             with archive.open(member) as stream:
-                shape, dtype = header(stream, where)
+                shape, dtype, _ = header(stream, where)
                 check_size(shape, dtype, member.file_size - stream.tell(), where)
             if shape == ():
                 value = scalar(_member(archive, member.filename, where))

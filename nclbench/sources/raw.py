@@ -32,6 +32,8 @@ class Raw:
     origin: its path as the user gave it, safe to print. path: the same, to open.
     entries: what is inside; one nameless array (npy, a list of lines) has the key "".
     fetch: keys -> arrays; strings become object arrays of str. files: every file that was read for it, to be hashed.
+    cut: the same, where a slice stands beside a key only these rows of it; None where a part of an array cannot be read
+    without the rest.
     """
 
     path: str
@@ -39,6 +41,7 @@ class Raw:
     attributes: Mapping[str, Scalar]
     fetch: Callable[[list[str]], dict[str, Array]] = field(repr=False)
     files: tuple[Path, ...] = ()
+    cut: Callable[[Mapping[str, slice | None]], dict[str, Array]] | None = field(default=None, repr=False)
 
     @property
     def origin(self) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from nclbench.archives import unique
 from nclbench.errors import InputError
 from nclbench.files import printable
+from nclbench.sources.npy import some_rows
 from nclbench.sources.raw import STRING, Array, Entry, Raw, Scalar, texts
 
 SUFFIXES = (".safetensors",)
@@ -47,22 +48,25 @@ def open_file(path: Path) -> Raw:
             raise InputError(f"{printable(path)}:{printable(key)}: is both a tensor and a list of texts")
         entries[key] = Entry((len(lists[key]),), STRING)
 
-    def fetch(keys: list[str]) -> dict[str, Array]:
-        return {key: lists[key] if key in lists else _tensor(path, start, tensors[key], key) for key in keys}
+    def cut(wanted: Mapping[str, slice | None]) -> dict[str, Array]:
+        return {
+            key: lists[key] if key in lists else _tensor(path, start, tensors[key], key, rows) for key, rows in wanted.items()
+        }
 
-    return Raw(str(path), entries, attributes, fetch, files)
+    return Raw(str(path), entries, attributes, lambda keys: cut(dict.fromkeys(keys)), files, cut)
 
 
 def _name(dtype: str) -> str:
     return "bfloat16" if dtype == "BF16" else str(np.dtype(DTYPES[dtype])) if dtype in DTYPES else dtype
 
 
-def _tensor(path: Path, start: int, tensor: Mapping[str, Any], key: str) -> Array:
-    dtype, (begin, end) = tensor["dtype"], tensor["data_offsets"]
+def _tensor(path: Path, start: int, tensor: Mapping[str, Any], key: str, rows: slice | None) -> Array:
+    dtype, shape, begin = tensor["dtype"], tuple(tensor["shape"]), start + tensor["data_offsets"][0]
     if dtype not in DTYPES:
         raise InputError(f"{printable(path)}:{printable(key)}: dtype {dtype} is not read; store float32")
-    count = (end - begin) // np.dtype(DTYPES[dtype]).itemsize
-    array: Array = np.fromfile(path, dtype=DTYPES[dtype], count=count, offset=start + begin).reshape(tensor["shape"])
+    lines = shape or (1,)  # what has no dimensions is one line
+    array = some_rows(path, begin, DTYPES[dtype], lines, rows or slice(0, lines[0]))
+    array = array if shape else array.reshape(())
     if dtype == "BF16":
         return (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
     return array.astype(array.dtype.newbyteorder("="), copy=False)

@@ -1,0 +1,65 @@
+"""Several processes do one thing: each its own share of the rows, and what one of them cannot do none does.
+
+Before anything is exchanged all say how far they came. A process that fails anywhere says so at its next such moment, which
+is when the others come to theirs, so that nobody waits for one that has given up.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+
+import numpy as np
+
+from nclbench.errors import InputError, NclbenchError
+from nclbench.processes import exchange, rank, spread, world
+
+_KINDS: dict[str, type[NclbenchError]] = {kind.__name__: kind for kind in NclbenchError.__subclasses__()}
+_LENGTH, _DIGEST = 8, 64
+
+
+@contextmanager
+def agreed(what: str) -> Iterator[list[str]]:
+    """The block of every process ends well, or all raise the error of the first process that has one.
+
+    Gives a list for what the block has seen, which must be the same in all; what: the name of that, for the message.
+    Within it, agreements may be nested; any other exchange may only follow one.
+    """
+    failed, seen = None, list[str]()
+    try:
+        yield seen
+    except NclbenchError as error:
+        if error.everywhere:
+            raise
+        failed = error
+    _compare(failed, "\n".join(seen), what)
+
+
+def _compare(failed: NclbenchError | None, seen: str, what: str) -> None:
+    said = b"" if failed is None else f"{type(failed).__name__} {failed}".encode("utf-8", "surrogatepass")
+    heads = exchange(len(said).to_bytes(_LENGTH, "little") + sha256(seen.encode("utf-8", "surrogatepass")).digest())
+    lengths = [int.from_bytes(head[:_LENGTH], "little") for head in heads]
+    if any(lengths):
+        first = next(process for process, length in enumerate(lengths) if length)
+        theirs = exchange(said.ljust(max(lengths), b" "))[first][: lengths[first]]
+        kind, _, text = theirs.decode("utf-8", "surrogatepass").partition(" ")
+        found = failed if failed is not None and first == rank() else _KINDS[kind](text)
+    else:
+        others = [process for process, head in enumerate(heads) if head != heads[0]]
+        if not others:
+            return
+        found = InputError(f"{what}: process {others[0]} of this run sees another file than process 0; give all the same file")
+    found.everywhere = True
+    raise found from None
+
+
+def share(rows: int, process: int | None = None) -> slice:
+    """Which of so many rows are a process' own; by default this one's."""
+    number, count = rank() if process is None else process, world()
+    return slice(rows * number // count, rows * (number + 1) // count)
+
+
+def digest_of_first(digest: str) -> str:
+    """The hex SHA-256 that the first process found."""
+    sent = np.frombuffer(digest.ljust(_DIGEST).encode("ascii"), np.uint8).copy()
+    spread(sent, 0)
+    return sent.tobytes().decode("ascii")
