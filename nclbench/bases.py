@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nclbench.halves import Halves
 from nclbench.plan import COUNTS, SCORES, SUMS, Plan
 from nclbench.problem import Floats
 from nclbench.ragged import Ragged
@@ -41,6 +42,7 @@ class Stored:
     matrix: Floats
     plan: Plan
     error: float = 0.0
+    roughness: float = 0.0
     tolerance: float = 0.0
     shelf = None
     ready = True
@@ -74,6 +76,8 @@ class Stored:
         else:
             block = self.matrix[:, _index(columns)][_index(rows)]
         return self.plan.put(block, SUMS if block.dtype.itemsize > SCORES.itemsize else SCORES)
+
+    rough = tile
 
     def fine(self, rows: Rows, columns: Rows) -> Tensor:
         return self.tile(rows, columns).to(SUMS)
@@ -116,7 +120,11 @@ class Embedded:
 
     @cached_property
     def error(self) -> float:
-        return self.scorer.error(self.queries, self.items)
+        return self.scorer.error(self.queries, self.items) if self._split is None else self._split.error
+
+    @cached_property
+    def roughness(self) -> float:
+        return self.error if self._half is None else max(self.error, self._half.error)
 
     @cached_property
     def largest(self) -> float:
@@ -127,7 +135,12 @@ class Embedded:
         return self.largest
 
     def tile(self, rows: Rows, columns: Rows) -> Tensor:
+        if self._split is not None:
+            return self._split.tile(rows, columns)
         return self.scorer.tile(self.queries[rows], self.items[columns])
+
+    def rough(self, rows: Rows, columns: Rows) -> Tensor:
+        return self.tile(rows, columns) if self._half is None else self._half.tile(rows, columns)
 
     def fine(self, rows: Rows, columns: Rows) -> Tensor:
         return self.scorer.fine(self.queries[rows], self.items[columns])
@@ -148,12 +161,38 @@ class Embedded:
         return self._pairs(query, item)
 
     def _pairs(self, query: Tensor, item: Tensor) -> Tensor:
-        step = max(1, _PAIR_BYTES // (3 * 8 * self.queries[:1].numel()))
+        step = max(1, self.plan.breadth * _PAIR_BYTES // (3 * 8 * self.queries[:1].numel()))
         out = torch.empty(len(query), dtype=SUMS, device=self.queries.device)
         for start in range(0, len(query), step):
             part = slice(start, start + step)
             out[part] = self.scorer.pairs(self.queries[query[part]], self.items[item[part]])
         return out
+
+    @cached_property
+    def _half(self) -> Halves | None:
+        return self._halves(split=False) if self.plan.half else None
+
+    @cached_property
+    def _split(self) -> Halves | None:
+        return self._halves(split=True) if self.plan.split else None
+
+    @property
+    def operands(self) -> Halves | None:
+        return self._split
+
+    @property
+    def rough_operands(self) -> Halves | None:
+        return self._half
+
+    def _halves(self, split: bool) -> Halves | None:
+        if isinstance(self.queries, Ragged) or isinstance(self.items, Ragged) or not getattr(self.scorer, "inner", False):
+            return None
+        try:
+            return Halves.of(self.queries, self.items, split)
+        except torch.OutOfMemoryError:  # of a device, which then goes on with what it holds; processes must do the same
+            if self.plan.world > 1:
+                raise
+            return None
 
     @cached_property
     def _first_query(self) -> Tensor:

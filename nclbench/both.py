@@ -26,6 +26,7 @@ class CountBoth:
     down: Tensor | None
     whole_rows = False
     fine = False
+    settles = True
     across = False
 
     def init(self, shape: tuple[int, int], plan: Plan) -> State:

@@ -41,6 +41,7 @@ class Leaders:
     fast: bool = False
     whole_rows = False
     fine = False
+    settles = True
     across = False
 
     def init(self, shape: tuple[int, int], plan: Plan) -> State:

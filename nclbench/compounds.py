@@ -39,6 +39,10 @@ class Beside:
         return max(self.left.error, self.right.error)
 
     @property
+    def roughness(self) -> float:
+        return max(self.left.roughness, self.right.roughness)
+
+    @property
     def largest(self) -> float:
         return max(self.left.base.largest, self.right.base.largest)
 
@@ -49,6 +53,9 @@ class Beside:
     @property
     def tolerance(self) -> float:
         return max(self.left.tolerance, self.right.tolerance)
+
+    def rough(self, rows: Rows, columns: Rows) -> Tensor:
+        return self.tile(rows, columns)
 
     def tile(self, rows: Rows, columns: Rows) -> Tensor:
         parts = [view.plain(rows, part) for view, part in self._shares(columns)]
@@ -102,6 +109,9 @@ class Chosen(Over):
 
     def tile(self, rows: Rows, columns: Rows) -> Tensor:
         return self.base.tile(*self._there(rows, columns))
+
+    def rough(self, rows: Rows, columns: Rows) -> Tensor:
+        return self.base.rough(*self._there(rows, columns))
 
     def fine(self, rows: Rows, columns: Rows) -> Tensor:
         return self.base.fine(*self._there(rows, columns))
@@ -171,6 +181,10 @@ class Weighted:
         return sum(abs(part.weight) * part.base.error for part in self.parts) + 64 * SUM_ROUNDOFF * self.largest
 
     @property
+    def roughness(self) -> float:
+        return sum(abs(part.weight) * part.base.roughness for part in self.parts) + 64 * SUM_ROUNDOFF * self.largest
+
+    @property
     def largest(self) -> float:
         return sum(part.largest for part in self.parts)
 
@@ -185,6 +199,9 @@ class Weighted:
 
     def tile(self, rows: Rows, columns: Rows) -> Tensor:
         return self._sum([part.shifted(part.base.tile(rows, columns), rows, columns) for part in self.parts])
+
+    def rough(self, rows: Rows, columns: Rows) -> Tensor:
+        return self._sum([part.shifted(part.base.rough(rows, columns), rows, columns) for part in self.parts])
 
     def fine(self, rows: Rows, columns: Rows) -> Tensor:
         return self._sum([part.shifted(part.base.fine(rows, columns), rows, columns) for part in self.parts])

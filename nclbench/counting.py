@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nclbench.compiled.counts import count
+from nclbench.memory import breadth
 from nclbench.plan import COUNTS, SCORES, SUMS, Plan
 
 State = tuple[Tensor, ...]
@@ -53,6 +54,7 @@ class CountAbove:
     fast: bool = False
     whole_rows = False
     fine = False
+    settles = True
     across = False
 
     def init(self, shape: tuple[int, int], plan: Plan) -> State:
@@ -102,7 +104,7 @@ class CountAbove:
 
     def decide(self, counts: Tensor, seen: Seen, rows: slice, columns: slice, undecided: Tensor) -> None:
         """Adds what the definition says of the pairs (n,) that have scores within the error of the tile."""
-        step = max(1, (1 << 20) // seen.tile.shape[1])
+        step = max(1, (breadth(seen.tile.device.type) << 20) // seen.tile.shape[1])
         for start in range(0, len(undecided), step):
             self._score(counts, seen, rows, columns, undecided[start : start + step])
 
@@ -110,14 +112,15 @@ class CountAbove:
         over, under = (bar[pairs, None] for bar in self.bars[seen.tile.dtype])
         near = seen.lines(self.query[pairs] - rows.start)
         hit = ((near >= under) & ~(near > over)).nonzero()
-        pair, item = pairs[hit[:, 0]], hit[:, 1] + columns.start
+        self.settle(counts, pairs[hit[:, 0]], hit[:, 1] + columns.start)
+
+    def settle(self, counts: Tensor, pair: Tensor, item: Tensor) -> None:
+        """Adds to counts (2, P) what the definition says of these items beside the thresholds of these pairs."""
         other = item != self.item[pair]
         pair, item = pair[other], item[other]
         difference = self.exact(self.query[pair], item) - self.threshold[pair]
-        above = difference > self.tolerance
-        tied = difference.abs() <= self.tolerance
-        counts[0].index_add_(0, pair, above.to(COUNTS))
-        counts[1].index_add_(0, pair, tied.to(COUNTS))
+        counts[0].index_add_(0, pair, (difference > self.tolerance).to(COUNTS))
+        counts[1].index_add_(0, pair, (difference.abs() <= self.tolerance).to(COUNTS))
 
     def merge(self, a: State, b: State) -> State:
         return (a[0] + b[0],)
@@ -142,6 +145,7 @@ class Reaches:
     by_column: bool = False
     whole_rows = False
     fine = False
+    settles = True
     across = False
 
     def init(self, shape: tuple[int, int], plan: Plan) -> State:

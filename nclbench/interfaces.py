@@ -4,6 +4,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from nclbench.halves import Halves
 from nclbench.plan import Plan
 
 Rows = slice | Tensor
@@ -11,6 +12,8 @@ Rows = slice | Tensor
 
 class Base(Protocol):
     """Where tiles come from (`nclbench.bases`). error bounds |tile - exact|, largest |score|, spread half of what they span.
+
+    rough: a tile for those who settle what lies within `roughness`, which bounds |rough - exact| and is at least `error`.
 
     fresh: whether tiles, or fine ones, are nobody else's memory. tolerance: how close tied scores are, 0 unless something
     fitted is in them.
@@ -25,6 +28,8 @@ class Base(Protocol):
     @property
     def error(self) -> float: ...
     @property
+    def roughness(self) -> float: ...
+    @property
     def largest(self) -> float: ...
     @property
     def spread(self) -> float: ...
@@ -37,6 +42,7 @@ class Base(Protocol):
     def alike(self, axis: int) -> Tensor | None: ...
     def fresh(self, fine: bool) -> bool: ...
     def tile(self, rows: Rows, columns: Rows) -> Tensor: ...
+    def rough(self, rows: Rows, columns: Rows) -> Tensor: ...
     def fine(self, rows: Rows, columns: Rows) -> Tensor: ...
     def exact(self, query: Tensor, item: Tensor) -> Tensor: ...
 
@@ -57,6 +63,10 @@ class Over:
     @property
     def error(self) -> float:
         return self.base.error
+
+    @property
+    def roughness(self) -> float:
+        return self.base.roughness
 
     @property
     def largest(self) -> float:
@@ -81,11 +91,13 @@ class Over:
 class Reducer(Protocol):
     """A monoid over the tiles of a view. `init` is the identity, `merge` is associative.
 
-    whole_rows: needs tiles that span all columns. fine: needs float64 tiles. across: a value mixes several rows.
+    whole_rows: needs tiles that span all columns. fine: needs float64 tiles. settles: scores by the definition what lies
+    within the roughness of a tile, so that a rough one will do. across: a value mixes several rows.
     """
 
     whole_rows: bool
     fine: bool
+    settles: bool
     across: bool
 
     def init(self, shape: tuple[int, int], plan: Plan) -> tuple[Tensor, ...]: ...
@@ -95,7 +107,7 @@ class Reducer(Protocol):
 
 
 class Scores(Protocol):
-    """What is needed of a similarity: rows are queries, columns are items."""
+    """What is needed of a similarity: rows are queries, columns are items. operands: what its tiles are products of, if split."""
 
     @property
     def shape(self) -> tuple[int, int]: ...
@@ -110,6 +122,8 @@ class Scores(Protocol):
     def shelf(self) -> dict[str, Any] | None: ...
     @property
     def alike(self) -> Tensor | None: ...
+    @property
+    def operands(self) -> Halves | None: ...
     def strip(self, rows: slice, fine: bool) -> Tensor: ...
     def reversed(self) -> "Scores": ...
     def reduce(self, *reducers: Any) -> list[Any]: ...

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nclbench import host
+from nclbench.halves import Halves
 from nclbench.interfaces import Base, Over, Rows
 
 
@@ -35,6 +36,10 @@ class Kept(Over):
         self._there = np.zeros(self.base.shape[0], dtype=bool)
 
     @property
+    def operands(self) -> Halves | None:
+        return getattr(self.base, "operands", None)
+
+    @property
     def ready(self) -> bool:
         return not self.open and self._scores is not None and bool(self._there.all())
 
@@ -52,6 +57,12 @@ class Kept(Over):
         if self.open and whole:
             self._keep(strip, made)
         return made
+
+    def rough(self, rows: Rows, columns: Rows) -> Tensor:
+        """What is kept, where it is there, is no rougher."""
+        if not self.open and isinstance(rows, slice) and isinstance(columns, slice) and self._there[rows].all():
+            return self.tile(rows, columns)
+        return self.base.rough(rows, columns)
 
     def fine(self, rows: Rows, columns: Rows) -> Tensor:
         return self.base.fine(rows, columns)

@@ -4,7 +4,6 @@ K_ij = exp(L_ij + row_i + column_j) with L = S / tau. row and column take off th
 entries lie in (0, 1], and every row and every column has a 1, so that none can vanish as a whole.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,8 +13,8 @@ from torch import Tensor
 
 from nclbench import host
 from nclbench.interfaces import Scores
-from nclbench.plan import SCORES, SUMS
-from nclbench.strips import blocks, parts, strips
+from nclbench.plan import HALF, SCORES, SUMS
+from nclbench.strips import apart, blocks, parts, strips
 from nclbench.wide import Wide, plus, zero
 
 # up to so many entries everything is float64; beyond, scores and kernel are float32, and sums of more than a block float64.
@@ -23,14 +22,17 @@ from nclbench.wide import Wide, plus, zero
 EXACT, LOPSIDED = 1 << 22, 1 << 28
 # how far float32 was seen to move potentials, in proportion to the largest score and tau, and at each step
 ROUNDED = 2.0**-20
+# how many times more of split operands (`halves`): tensor cores cut each of some 192 partial sums off (not yet measured)
+_CUT = 8
+# what entries in float16 move potentials by: 2^-11 in each half-step; kept so many times larger, they have 11 bits to 2^-29
+PACKED, _LIFT = 2.0**-10, 2.0**15
 # beyond this |L|, rounding of float32 scores would be felt
 _COLDEST = 1100.0
-# logarithms of the smallest entry, and of what weights may span before small entries would be missed
+# logarithms of the smallest entry, and of what weights may span before small entries would be missed (HALF: if packed)
 _FLOOR = {SCORES: -87.0, SUMS: -700.0}
-_SPAN = {SCORES: 50.0, SUMS: 600.0}
-# where on a shelf
-_LEFT = "kernel"
+_SPAN = {SCORES: 50.0, SUMS: 600.0, HALF: 6.0}
 _TINY = {SCORES: 1e-36, SUMS: 1e-300}
+_LEFT = "kernel"  # where on a shelf
 
 
 @dataclass(eq=False)
@@ -38,7 +40,7 @@ class Kernel:
     """scale: 1 / tau. mass: (N,) shares of the rows. row (N,), column (M,): logarithms taken into K.
 
     attraction: (M,) log sum_i w_i exp(L_ij), if it was asked for with weights w.
-    taken: (M,) what was added to L before, where weights had grown far apart; None at first.
+    taken: (M,) what was added to L before, where weights had grown far apart; None at first. packed: kept in float16.
     kept: this process's strips of K by their first row, empty where they are made again.
     """
 
@@ -48,6 +50,7 @@ class Kernel:
     strips: list[slice]
     kind: torch.dtype
     keep: bool
+    packed: bool
     row: Tensor
     column: Tensor
     taken: Tensor | None = None
@@ -66,17 +69,17 @@ class Kernel:
         if kind == SCORES and scores.largest / tau > _COLDEST:
             return None
         row, column = (torch.zeros(length, dtype=SUMS, device=plan.device) for length in (n, m))
-        keep = plan.keeps(n * m * (8 if kind == SUMS else 4))
-        found = cls(scores, 1 / tau, mass, strips(n, m, plan), kind, keep, row, column)
-        try:
-            found._scale(column, attraction)
-            return found
-        except torch.OutOfMemoryError:  # of a device, and raised in all processes
-            pass
-        # what cannot be kept is made again, once the error holds nothing of what was tried
-        found.keep, found.kept = False, {}
-        found._scale(column, attraction)
-        return found
+        keep = plan.keeps(n * m * kind.itemsize)
+        packed = plan.packed and kind == SCORES and plan.keeps(n * m * HALF.itemsize)
+        found = cls(scores, 1 / tau, mass, strips(n, m, plan), kind, keep or packed, packed and not keep, row, column)
+        while True:
+            try:
+                found._scale(column, attraction)
+                return found
+            except torch.OutOfMemoryError:  # of a device, in all processes: what cannot be kept is packed, else made again
+                if not found.keep:
+                    raise
+            found.keep, found.packed, found.kept = packed and not found.packed, packed and not found.packed, {}
 
     def leave(self) -> None:
         """To be taken by the next one who asks for the same, if it is as it was made."""
@@ -90,11 +93,14 @@ class Kernel:
 
     def error(self, steps: int) -> float:
         """About how far potentials may lie from those of as many steps in float64, in units of L."""
-        return 0.0 if self.kind == SUMS else ROUNDED * (self.scores.largest * self.scale + 1 + steps)
+        if self.kind == SUMS:
+            return 0.0
+        scores = self.scores.largest * self.scale * (_CUT if self.scores.plan.split else 1)
+        return ROUNDED * (scores + 1 + steps) + PACKED * self.packed
 
     @property
     def path(self) -> str:
-        return "kept kernel" if self.keep else "streamed kernel"
+        return "streamed kernel" if not self.keep else "kept kernel, half" if self.packed else "kept kernel"
 
     def log_mass(self, bias: Tensor) -> Tensor:
         """(M,) log p_j = log sum_i r_i softmax_j(L_ij + b_j) under b (M,)."""
@@ -109,7 +115,7 @@ class Kernel:
     def _masses(self, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(N,) totals of this process's rows of K exp(b - top), 0 for others; top (): (M,) log p as above."""
         totals, top, log_mass, faintest = self._weighed(bias)
-        if faintest < -_SPAN[self.kind]:
+        if faintest < -_SPAN[HALF if self.packed else self.kind]:
             # of K scaled for this b nothing is lost: each row has an entry of 1 under the largest weight
             self._scale(bias)
             totals, top, log_mass, _ = self._weighed(bias)
@@ -117,17 +123,22 @@ class Kernel:
 
     def _weighed(self, bias: Tensor) -> tuple[Tensor, Tensor, Tensor, float]:
         """As above, and the logarithm of the least total: entries of K that were rounded to 0 count beside that."""
+        totals, top, log_mass, faintest = self._measured(bias)
+        return totals, top, log_mass, float(faintest)
+
+    def _measured(self, bias: Tensor) -> tuple[Tensor, ...]:
+        """The same as tensors: nothing in it waits for a device, and no shape depends on values."""
         power = bias - self.scaling
         top = power.max()
         power = power - top
         least, totals, mass = self._pass(power.exp())
         log_mass = mass.log()
         # the same in every process, which must all go the same way
-        lowest = -float(self.scores.plan.largest(-log_mass.min()[None]))
-        return totals, top, log_mass + power, math.log(least) + min(0.0, lowest)
+        lowest = -self.scores.plan.largest(-log_mass.min()[None])
+        return totals, top, log_mass + power, least.log() + lowest.clamp(max=0)
 
-    def _pass(self, weight: Tensor) -> tuple[float, Tensor, Tensor]:
-        """The least total, (N,) the totals of this process's rows and (M,) the masses of the columns, under weights (M,)."""
+    def _pass(self, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(1,) the least total, (N,) those of this process's rows, (M,) the masses of the columns, under weights (M,)."""
         scaled, shares, tiny = weight.to(self.kind), self.mass.to(self.kind), _TINY[self.kind]
         totals = torch.zeros_like(self.mass)
 
@@ -145,14 +156,15 @@ class Kernel:
 
         found, plan = self._over_strips(work), self.scores.plan
         least = -plan.largest(-torch.stack([part for part, _ in found]).amin(0))
-        return max(float(least), tiny), totals, plan.wide_total([part for _, part in found])
+        return least.clamp(min=tiny), totals, plan.wide_total([part for _, part in found])
 
     def _blocks(self, rows: slice) -> Iterator[tuple[Tensor, slice]]:
         """Blocks of a strip with the rows they are: small enough to stay in cache, and for sums of few addends."""
         strip = self.kept[rows.start] if self.keep else self._scored(rows)
         for part in blocks(strip):
             there = slice(rows.start + part.start, rows.start + part.stop)
-            yield strip[part] if self.keep else self._made(strip[part], there), there
+            block = strip[part] if self.keep else self._made(strip[part], there)
+            yield block.to(self.kind).div_(_LIFT) if self.packed else block, there
 
     def _scored(self, rows: slice) -> Tensor:
         return self.scores.strip(rows, self.kind == SUMS)
@@ -182,7 +194,8 @@ class Kernel:
         """Takes the maxima of the rows of L + b off, and those of the columns of the rest."""
         self.taken = bias if bool(bias.any()) else None
         self.kept.clear()
-        rooms = self.scores.plan.attempt(self._rooms) if self.keep else {}
+        in_place = self.keep and not self.packed
+        rooms = self.scores.plan.attempt(lambda: apart(self.strips, self.column, self.kind)) if in_place else {}
 
         def work(mine: Iterator[slice]) -> tuple[Tensor, Tensor]:
             top, drawn = torch.full((2, len(self.column)), -torch.inf, dtype=SUMS, device=self.column.device)
@@ -198,7 +211,7 @@ class Kernel:
                     if rest is not logits:
                         rest[part] = logits[part]
                     torch.maximum(top, rest[part].amax(0).to(SUMS), out=top)
-                if self.keep:
+                if in_place:
                     self.kept[rows.start] = rest
             return top, drawn
 
@@ -206,21 +219,19 @@ class Kernel:
         self.column = -plan.largest(torch.stack([top for top, _ in found]).amax(0))
         if attraction is not None:
             self.attraction = plan.log_total(torch.stack([drawn for _, drawn in found]).logsumexp(0))
-        if self.keep:
+        if self.packed:
+            for made in self._over_strips(lambda mine: {rows.start: self._pack(rows) for rows in mine}):
+                self.kept.update(made)
+        elif self.keep:
             self._over_strips(self._finish)
-
-    def _rooms(self) -> dict[int, Tensor]:
-        """Memory for this process's strips in one piece, where they are large."""
-        counts = [rows.stop - rows.start for rows in self.strips]
-        shape, like = (sum(counts), len(self.column)), self.column.new_empty(0).to(self.kind)
-        if shape[0] * shape[1] * like.itemsize <= host.LARGE:
-            return {}
-        return {rows.start: part for rows, part in zip(self.strips, torch.split(host.room(shape, like), counts), strict=True)}
 
     def _finish(self, mine: Iterator[slice]) -> None:
         for rows in mine:
             for part in parts(self.kept[rows.start]):
                 self._finished(self.kept[rows.start][part])
+
+    def _pack(self, rows: slice) -> Tensor:
+        return self._made(self._scored(rows), rows).mul_(_LIFT).to(HALF)
 
     def _over_strips(self, work: Callable[[Iterator[slice]], Any]) -> list[Any]:
         return self.scores.plan.share(work, self.strips)

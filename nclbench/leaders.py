@@ -38,7 +38,7 @@ def ordered(view: View, found: tuple[Tensor, Tensor], k: int) -> Tensor:
     if values.shape[1] > 1:
         nearest[:, : values.shape[1] - 1] -= values[:, 1 : k + 1]
     # places that nothing finite has taken are doubtful too, and so is what is not a number
-    close = ~(nearest > 2 * view.error + view.tolerance) | (columns[:, :k] < 0)
+    close = ~(nearest > 2 * view.roughness + view.tolerance) | (columns[:, :k] < 0)
     if values.shape[1] == k:
         close[:, -1] = False  # nothing is left out that could come after the last one
     doubtful = close.any(1).nonzero()[:, 0]
@@ -60,7 +60,7 @@ def _decided(view: View, columns: Tensor, wanted: Tensor, k: int) -> tuple[Tenso
         out[place], values[place] = _in_order(scores, columns[rows], k, view.tolerance)
         if count < view.shape[1]:
             # no other tile value exceeds the weakest candidate's, nor any score that by twice the error
-            reach = scores.amin(1) + 2 * view.error + view.tolerance
+            reach = scores.amin(1) + 2 * view.roughness + view.tolerance
             doubtful = (scores.topk(k, dim=1).values[:, -1] <= reach) | (columns[rows] < 0).any(1)
             doubtful = doubtful.nonzero()[:, 0]
             for part in range(0, len(doubtful), view.plan.strip(view.shape[1])):
@@ -121,7 +121,7 @@ def leading(view: Watching, k: int, theta: int = 1) -> Tensor:
     (found,) = view.reduce(candidates(plain, k))
     _, scores = certified(plain, found, k)
     turned = view.reversed()
-    (count,) = turned.reduce(Reaches(scores[:, -1], None, turned.view.exact, plain.error, by_column=True))
+    (count,) = turned.reduce(Reaches(scores[:, -1], None, turned.view.exact, plain.roughness, by_column=True))
     return torch.as_tensor(count >= theta)
 
 
@@ -130,5 +130,5 @@ def led(view: Watching, active: Tensor) -> Tensor:
     plain = view.view
     (found,) = view.reduce(candidates(plain, 1))
     _, scores = certified(plain, found, 1)
-    (count,) = view.reduce(Reaches(scores[:, 0], active, plain.exact, plain.error))
+    (count,) = view.reduce(Reaches(scores[:, 0], active, plain.exact, plain.roughness))
     return torch.as_tensor(count > 0)

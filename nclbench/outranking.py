@@ -32,6 +32,7 @@ class Outranking:
     tolerance: float
     whole_rows = False
     fine = True
+    settles = False
     across = True
 
     def init(self, shape: tuple[int, int], plan: Plan) -> State:

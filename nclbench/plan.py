@@ -15,11 +15,14 @@ from torch import Tensor
 from nclbench import processes
 from nclbench.compiled import worthwhile
 from nclbench.errors import MissingError, UsageError
+from nclbench.memory import available, breadth, parse_bytes
 from nclbench.processes import gather
 from nclbench.threads import Found, Part, shared, workers
 from nclbench.wide import Wide, join, narrow
 
 SCORES = torch.float32
+# operands only, and kernels on devices: never scores
+HALF = torch.float16
 SUMS = torch.float64
 COUNTS = torch.int64
 # the bits of a score
@@ -45,6 +48,8 @@ def _silent(stage: str, done: float, total: float) -> None:
 
 # with less than this to spend, no compiler is loaded
 _ROOMY = 1 << 30
+# a device is kept busy by a tile of so many rows and columns
+_LARGE = (8192, 8192)
 
 
 @dataclass(frozen=True)
@@ -52,13 +57,24 @@ class Plan:
     """Where and how to compute.
 
     tile: rows and columns of a tile of S. memory: bytes that may be spent on keeping S (None: a quarter of what is
-    free). report: called with (stage, done, total) as work goes on.
+    free, of a device three quarters). report: called with (stage, done, total) as work goes on.
+    half: tiles whose answers are certified are made of float16 operands (`nclbench.halves`). split: those of fits, too, of
+    two float16 numbers an entry. packed: a kernel is kept in float16 where float32 does not fit. fused: what is made again
+    at each pass is summed where it is made (`nclbench.fused`).
     """
 
     device: str = "cpu"
     tile: tuple[int, int] = (1024, 1024)
     memory: int | None = None
     report: Callable[[str, float, float], None] = _silent
+    half: bool = False
+    split: bool = False
+    packed: bool = False
+    fused: bool = False
+
+    @property
+    def breadth(self) -> int:
+        return breadth(self.device)
 
     @property
     def world(self) -> int:
@@ -85,7 +101,7 @@ class Plan:
 
         All processes must ask, and get the same answer: what is free can differ between them.
         """
-        budget = self.memory if self.memory is not None else _free_memory(self.device) // 4
+        budget = self.memory if self.memory is not None else _spare_memory(self.device)
         room = torch.tensor([-(-size // self.world) <= budget], device=self.device)
         return int(self.total(room.to(COUNTS))) == self.world
 
@@ -130,7 +146,7 @@ class Plan:
 
     def strip(self, width: int) -> int:
         """How many whole rows of this width make a strip for float64 work (about 8 MB, at most a tile's rows)."""
-        return int(max(1, min(self.tile[0], (1 << 20) // max(width, 1))))
+        return int(max(1, min(self.tile[0], (self.breadth << 20) // max(width, 1))))
 
     def agree(self, reducer: "Merging[tuple[Tensor, ...]]", state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Folds the states of all processes in rank order, so that all end with the same one."""
@@ -179,7 +195,22 @@ def choose(
             raise UsageError(f"--threads is {threads}; it must be at least 1")
         torch.set_num_threads(threads)
     torch.backends.cuda.matmul.allow_tf32 = False
-    return Plan(device=_device(device), memory=parse_bytes(memory), report=report)
+    chosen, budget = _device(device), parse_bytes(memory)
+    if chosen == "cpu":
+        return Plan(memory=budget, report=report)
+    # sums of float16 products are float32 throughout, also where a product is shared out between parts of the device
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+    half = _multiplies_halves(chosen)
+    return Plan(chosen, _LARGE, budget, report, half=half, packed=half)
+
+
+def _multiplies_halves(device: str) -> bool:
+    """Whether products of float16 operands can be had in float32: on CUDA alone, and not in every build of torch."""
+    try:
+        some = torch.ones((16, 16), dtype=HALF, device=device)
+        return bool((torch.mm(some, some, out_dtype=SCORES) == 16).all())
+    except (RuntimeError, TypeError):
+        return False
 
 
 def _device(name: str) -> str:
@@ -199,33 +230,9 @@ def _device(name: str) -> str:
     return name
 
 
-def parse_bytes(text: str | int | None) -> int | None:
-    """`300M`, `4G`, `1.5G` or a number of bytes."""
-    if text is None or isinstance(text, int):
-        return text
-    units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-    plain = text.strip().upper().removesuffix("B").removesuffix("I")
-    factor = units.get(plain[-1:], 1)
-    try:
-        value = float(plain[:-1] if factor > 1 else plain)
-    except ValueError:
-        raise UsageError(f"cannot read memory {text!r}; write for example 4G or 300M") from None
-    if not 0 < value < float("inf"):
-        raise UsageError(f"memory {text!r} must be a positive amount")
-    return int(value * factor)
-
-
-def _free_memory(device: str) -> int:
-    if device.startswith("cuda"):
-        return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            for line in lines:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) << 10
-    except OSError:
-        pass
-    return 4 << 30
+def _spare_memory(device: str) -> int:
+    """A quarter of what is free, and three of a device, which others use less."""
+    return 3 * (int(torch.cuda.mem_get_info(device)[0]) // 4) if device.startswith("cuda") else available() // 4
 
 
 def describe(plan: Plan) -> dict[str, object]:
@@ -235,6 +242,7 @@ def describe(plan: Plan) -> dict[str, object]:
         "torch": str(torch.__version__),
         "device": device,
         "dtype": str(SCORES).removeprefix("torch."),
+        **({} if plan.device == "cpu" else {"products": "float16, certified" if plan.half else "float32"}),
         "threads": torch.get_num_threads(),
         "processes": plan.world,
     }

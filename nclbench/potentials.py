@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nclbench.anderson import Anderson
 from nclbench.interfaces import Scores
-from nclbench.kernel import Kernel
+from nclbench.placed import kernel_of
 from nclbench.plan import SUMS, Plan
 from nclbench.reducers import LogSumExp, SoftmaxMass
 from nclbench.threads import alone
@@ -117,7 +117,7 @@ def _mirrored(
     over the M items are those of the items' half-step. None where no kernel holds the scores.
     """
     other, plan = scores.reversed(), scores.plan
-    kernel = Kernel.of(other, tau, c, torch.ones_like(c) if start == "query" else None)
+    kernel = kernel_of(other, tau, c, torch.ones_like(c) if start == "query" else None)
     if kernel is None:
         return None
     bias, target = torch.zeros_like(c), r.log()
@@ -157,7 +157,7 @@ class _Passes:
 
     def __init__(self, scores: Scores, tau: float, rows: Tensor, start: str) -> None:
         self.scores, self.scale, self.rows = scores, 1 / tau, rows
-        self.kernel = Kernel.of(scores, tau, rows, rows if start == "gallery" else None)
+        self.kernel = kernel_of(scores, tau, rows, rows if start == "gallery" else None)
         # single precision may round equal columns apart, and what is equal must tie
         self.twins = scores.alike if self.rounded else None
 

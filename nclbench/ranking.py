@@ -15,6 +15,7 @@ from nclbench.counting import CountAbove
 from nclbench.leaders import candidates, ordered
 from nclbench.problem import Integers, Relevance
 from nclbench.similarity import Job, View, sweep
+from nclbench.unwritten import all_counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +91,10 @@ def _swept(jobs: Sequence[Job]) -> list[Any]:
         passes.setdefault((id(view.base), view.whole), []).append(number)
     values: dict[int, Any] = {}
     for numbers in passes.values():
-        values |= dict(zip(numbers, sweep([jobs[number] for number in numbers]), strict=True))
+        mine = [jobs[number] for number in numbers]
+        counts = [(view, reducer) for view, reducer in mine if isinstance(reducer, CountAbove)]
+        found = all_counted(counts) if len(counts) == len(mine) else None
+        values |= dict(zip(numbers, sweep(mine) if found is None else found, strict=True))
     return [values[number] for number in range(len(jobs))]
 
 
@@ -99,7 +103,7 @@ def _counter(request: Request) -> CountAbove | None:
         return None
     view = request.view
     query, item = view.plan.indices(request.relevance.query), view.plan.indices(request.relevance.item)
-    return CountAbove(query, item, view.exact(query, item), view.exact, view.error, view.tolerance, view.fast)
+    return CountAbove(query, item, view.exact(query, item), view.exact, view.roughness, view.tolerance, view.fast)
 
 
 def _ranking(request: Request, counted: Any, leading: Any) -> Ranking:

@@ -22,6 +22,7 @@ class LogSumExp:
     weight: Tensor | None = None
     whole_rows = False
     fine = True
+    settles = False
     across = False
 
     def init(self, shape: tuple[int, int], plan: Plan) -> State:
@@ -54,6 +55,7 @@ class SoftmaxMass:
     row_mass: Tensor
     whole_rows = True
     fine = True
+    settles = False
     across = True
 
     def init(self, shape: tuple[int, int], plan: Plan) -> State:
@@ -91,6 +93,7 @@ class TopMean:
     k: int
     whole_rows = False
     fine = True
+    settles = False
     across = False
 
     def init(self, shape: tuple[int, int], plan: Plan) -> State:
@@ -117,6 +120,7 @@ class Largest:
     k: int
     whole_rows = False
     fine = True
+    settles = False
     across = False
 
     init, step, merge = TopMean.init, TopMean.step, TopMean.merge
@@ -131,6 +135,7 @@ class Moments:
 
     whole_rows = False
     fine = True
+    settles = False
     across = False
 
     def init(self, shape: tuple[int, int], plan: Plan) -> State:
@@ -162,6 +167,7 @@ class Below:
     bar: float
     whole_rows = False
     fine = False
+    settles = False
     across = False
 
     def init(self, shape: tuple[int, int], plan: Plan) -> State:

@@ -42,6 +42,8 @@ class Remembered(Over):
         place = _place(rows, columns)
         return self.scores[place] if bool(self.known[place].all()) else self.base.tile(rows, columns)
 
+    rough = tile
+
     def fine(self, rows: Rows, columns: Rows) -> Tensor:
         place = _place(rows, columns)
         if not bool(self.known[place].all()):

@@ -4,7 +4,7 @@ A base makes tiles; a `View` is a base seen in a direction, through a fitted ope
 the only loop: each tile of the base is made once and every view of it feeds its reducers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nclbench.groups import Groups
+from nclbench.halves import Halves
 from nclbench.interfaces import Base, Reducer
 from nclbench.maps import NEAR, TileMap
 from nclbench.plan import SCORE_ROUNDOFF, SUMS, Plan
@@ -53,14 +54,18 @@ class View:
     @cached_property
     def error(self) -> float:
         """Bounds |seen tile - exact|."""
-        if self.map is None:
-            return self.base.error
-        if self.map.fine:
-            return NEAR * self.map.size(self.base.largest)
-        if not self.map.shift:
-            return self.map.slope * self.base.error
-        shift = float(self.map.column[0].abs().max())
-        return self.base.error + 4 * SCORE_ROUNDOFF * (shift + self.base.largest)
+        return self._seen(self.base.error)
+
+    @cached_property
+    def roughness(self) -> float:
+        """Bounds |seen rough tile - exact|."""
+        return self._seen(self.base.roughness)
+
+    def _seen(self, error: float) -> float:
+        if self.map is None or self.map.fine:
+            return error if self.map is None else NEAR * self.map.size(self.base.largest)
+        shift = float(self.map.column[0].abs().max()) + self.base.largest if self.map.shift else 0.0
+        return self.map.slope * error + 4 * SCORE_ROUNDOFF * shift
 
     @property
     def fast(self) -> bool:
@@ -74,8 +79,7 @@ class View:
 
     def see(self, x: Tensor, rows: slice, columns: slice) -> tuple[Tensor, slice, slice]:
         """A tile of the base, with the base's rows and columns, as this view shows it."""
-        if self.reverse:
-            x, rows, columns = x.T, columns, rows
+        x, rows, columns = (x.T, columns, rows) if self.reverse else (x, rows, columns)
         if self.map is not None:
             x = self.map.on_tile(x, rows, columns)
         if self.groups is not None:
@@ -144,15 +148,21 @@ class View:
         """(M,) the first column that is the same as each, None where nobody knows."""
         return self.base.alike(int(not self.reverse))
 
+    @property
+    def operands(self) -> Halves | None:
+        found: Halves | None = getattr(self.base, "operands", None)
+        return found.turned() if found is not None and self.reverse else found
+
     def strip(self, rows: slice, fine: bool = False) -> Tensor:
         """(n, M) these rows of a plain view, all columns."""
         return self.plain(rows, slice(0, self.shape[1]), fine)
 
 
 Job = tuple[View, Reducer]
+Make = Callable[[slice, slice], Tensor]
 # scores that are read together where they need not be made
 _READ = 1 << 22
-# from 1024 rows and columns down to 32
+# from 1024 rows and columns down to 32, on a device from 8192 to 256
 _SHRINKS = 6
 
 
@@ -174,35 +184,41 @@ def _swept(jobs: Sequence[Job], shrink: int) -> list[Any]:
     base = jobs[0][0].base
     assert all(view.base is base for view, _ in jobs)
     plan = base.plan
-    precise = [reducer.fine or (view.map is not None and view.map.fine) for view, reducer in jobs]
+    kinds = _kinds(jobs)
     grid = _tiles(jobs, shrink)
-    whole = sum((rows.stop - rows.start) * (columns.stop - columns.start) for strip in grid for rows, columns in strip)
-    done = Counted(plan.report, "scores", whole)
+    done = Counted(plan.report, "scores", sum(_size(*tile) for strip in grid for tile in strip))
 
     def work(strips: Iterator[list[tuple[slice, slice]]]) -> list[tuple[Tensor, ...]]:
         states = [reducer.init(view.shape, plan) for view, reducer in jobs]
         for strip in strips:
             for rows, columns in strip:
-                rough = None if all(precise) else base.tile(rows, columns)
-                exact = base.fine(rows, columns) if any(precise) else None
-                seen: dict[tuple[int, bool], tuple[Tensor, slice, slice]] = {}
+                made = {make: make(rows, columns) for make in set(kinds)}
+                seen: dict[tuple[int, Make], tuple[Tensor, slice, slice]] = {}
                 for number, (view, reducer) in enumerate(jobs):
-                    source = exact if precise[number] else rough
-                    assert source is not None
-                    key = (id(view), precise[number])
+                    key = (id(view), kinds[number])
                     if key not in seen:
-                        seen = {key: view.see(source, rows, columns)}
+                        seen = {key: view.see(made[kinds[number]], rows, columns)}
                     states[number] = reducer.step(states[number], *seen[key])
-                done.add((rows.stop - rows.start) * (columns.stop - columns.start))
+                done.add(_size(rows, columns))
         return states
 
     found = plan.share(work, grid)
     states = found[0]
     for more in found[1:]:
         states = [reducer.merge(a, b) for (_, reducer), a, b in zip(jobs, states, more, strict=True)]
-    return [
-        reducer.finish(plan.agree(reducer, state)) for (_, reducer), state in zip(jobs, states, strict=True)
-    ]
+    return [reducer.finish(plan.agree(reducer, state)) for (_, reducer), state in zip(jobs, states, strict=True)]
+
+
+def _size(rows: slice, columns: slice) -> int:
+    return int((rows.stop - rows.start) * (columns.stop - columns.start))
+
+
+def _kinds(jobs: Sequence[Job]) -> list[Make]:
+    """Which tiles each job is given: fine, rough where that will do, else those in between, which then are made for both."""
+    base = jobs[0][0].base
+    fine = [reducer.fine or (view.map is not None and view.map.fine) for view, reducer in jobs]
+    rough = all(exact or reducer.settles for (_, reducer), exact in zip(jobs, fine, strict=True))
+    return [base.fine if exact else base.rough if rough else base.tile for exact in fine]
 
 
 def _tiles(jobs: Sequence[tuple[View, Any]], shrink: int = 0) -> list[list[tuple[slice, slice]]]:

@@ -1,9 +1,12 @@
 """Where rows are cut for work on whole rows: strips for threads and processes, blocks for products, parts that stay in cache."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import torch
 from torch import Tensor
 
+from nclbench import host
+from nclbench.memory import breadth
 from nclbench.plan import Plan
 
 # entries of a strip: what a thread holds of a recomputed kernel; of a block, which products read twice; and of a part, which
@@ -14,13 +17,22 @@ ONE = 1 << 21
 
 
 def strips(n: int, m: int, plan: Plan) -> list[slice]:
-    """This process's strips of whole rows. They depend on the shape only, and none is a single row unless all are:
+    """This process's strips of whole rows. They depend on the shape and the kind of device only.
 
-    products of one row are made by another routine, whose last bits differ.
+    None is a single row unless all are: products of one row are made by another routine, whose last bits differ.
     """
-    count = 1 if n * m <= ONE else max(1, n // max(2, min(512, STRIP // m)))
+    count = 1 if n * m <= ONE else max(1, n // max(2, min(512 * plan.breadth, STRIP * plan.breadth // m)))
     edges = [n * number // count for number in range(count + 1)]
     return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)][plan.rank :: plan.world]
+
+
+def apart(mine: Sequence[slice], columns: Tensor, kind: torch.dtype) -> dict[int, Tensor]:
+    """Memory for a process's strips of as many columns, by their first row, in one piece; none where they are small."""
+    counts, like = [rows.stop - rows.start for rows in mine], columns.new_empty(0).to(kind)
+    shape = sum(counts), len(columns)
+    if shape[0] * shape[1] * like.itemsize <= host.LARGE:
+        return {}
+    return {rows.start: part for rows, part in zip(mine, torch.split(host.room(shape, like), counts), strict=True)}
 
 
 def blocks(strip: Tensor) -> Iterator[slice]:
@@ -34,6 +46,6 @@ def parts(strip: Tensor) -> Iterator[slice]:
 
 
 def _cut(strip: Tensor, entries: int) -> Iterator[slice]:
-    step = max(8, entries // strip.shape[1])
+    step = max(8, breadth(strip.device.type) * entries // strip.shape[1])
     for start in range(0, len(strip), step):
         yield slice(start, min(start + step, len(strip)))

@@ -9,6 +9,7 @@ from nclbench.bases import Embedded
 from nclbench.compounds import Beside
 from nclbench.errors import NotAvailable
 from nclbench.folds import DRAWN_FROM
+from nclbench.halves import Halves
 from nclbench.interfaces import Reducer
 from nclbench.looks import across, of_file
 from nclbench.maps import TileMap
@@ -186,6 +187,11 @@ class Watched:
     @property
     def alike(self) -> Tensor | None:
         return self.view.alike
+
+    @property
+    def operands(self) -> Halves | None:
+        self.looked.add((self.rows, self.columns, True))
+        return self.view.operands
 
     def strip(self, rows: slice, fine: bool) -> Tensor:
         self.looked.add((self.rows, self.columns, True))

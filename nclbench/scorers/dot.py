@@ -34,6 +34,9 @@ def tree_sum(values: Tensor) -> Tensor:
 class _Product:
     """Everything that cosine and dot share: a score is the sum of the D products."""
 
+    # a score is the inner product of what was prepared, so that others may make tiles, too (`nclbench.halves`)
+    inner: ClassVar[bool] = True
+
     def tile(self, queries: Tensor, items: Tensor) -> Tensor:
         return queries @ items.T
 

@@ -41,6 +41,7 @@ class _Written:
     spec: str
     whole_rows = False
     fine = True
+    settles = False
     across = False
 
     def init(self, shape: tuple[int, int], plan: Plan) -> tuple[Tensor, ...]:

@@ -1,0 +1,36 @@
+"""How much memory there is, how much is worked on at once, and how a person writes an amount of it."""
+
+from nclbench.errors import UsageError
+
+
+def available() -> int:
+    """Bytes that this machine says are free, 4 GB where it does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) << 10
+    except OSError:
+        pass
+    return 4 << 30
+
+
+def breadth(device: str) -> int:
+    """How many times more a device does at once than fits into the cache of a processor."""
+    return 1 if device == "cpu" else 64
+
+
+def parse_bytes(text: str | int | None) -> int | None:
+    """`300M`, `4G`, `1.5G` or a number of bytes."""
+    if text is None or isinstance(text, int):
+        return text
+    units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+    plain = text.strip().upper().removesuffix("B").removesuffix("I")
+    factor = units.get(plain[-1:], 1)
+    try:
+        value = float(plain[:-1] if factor > 1 else plain)
+    except ValueError:
+        raise UsageError(f"cannot read memory {text!r}; write for example 4G or 300M") from None
+    if not 0 < value < float("inf"):
+        raise UsageError(f"memory {text!r} must be a positive amount")
+    return int(value * factor)
