@@ -50,9 +50,13 @@ class CountBoth:
 
 
 def simple(view: View, counter: CountAbove) -> bool:
-    """Whether a view can be one of the two: each row has one pair, and an operator only adds to scores."""
-    one_each = torch.equal(counter.query, torch.arange(view.shape[0], device=counter.query.device))
-    return view.fast and view.groups is None and (view.map is None or view.map.shift) and one_each
+    """Whether a view can be one of the two: each row has one pair, and an operator only adds to scores.
+
+    Several processes must take the same steps, and one may have a compiler where others have none: they count each alone.
+    """
+    fast = view.plan.world == 1 and view.fast
+    plain = view.groups is None and (view.map is None or view.map.shift)
+    return fast and plain and torch.equal(counter.query, torch.arange(view.shape[0], device=counter.query.device))
 
 
 def both(forward: View, rows: CountAbove, backward: View, columns: CountAbove) -> CountBoth:

@@ -200,15 +200,17 @@ class Kernel:
         def work(mine: Iterator[slice]) -> tuple[Tensor, Tensor]:
             top, drawn = torch.full((2, len(self.column)), -torch.inf, dtype=SUMS, device=self.column.device)
             for rows in mine:
-                logits = self._logits(self._scored(rows), rooms.get(rows.start))
+                room = rooms.get(rows.start)
+                logits = self._logits(self._scored(rows), room)
                 if attraction is not None:
                     torch.logaddexp(drawn, _log_sums(logits, attraction[rows]), out=drawn)
-                rest = logits if logits.dtype == self.kind else logits.to(self.kind)
+                same = logits.dtype == self.kind
+                rest = logits if same else torch.empty_like(logits, dtype=self.kind) if room is None else room
                 for part in parts(logits):
                     best = logits[part].amax(1)
                     self.row[rows.start + part.start : rows.start + part.stop] = -best.to(SUMS)
                     logits[part] -= best[:, None]
-                    if rest is not logits:
+                    if not same:
                         rest[part] = logits[part]
                     torch.maximum(top, rest[part].amax(0).to(SUMS), out=top)
                 if in_place:
