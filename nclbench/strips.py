@@ -12,6 +12,8 @@ from nclbench.plan import Plan
 # entries of a strip: what a thread holds of a recomputed kernel; of a block, which products read twice; and of a part, which
 # one operation after the other looks at
 STRIP, BLOCK, PART = 1 << 21, 1 << 20, 1 << 18
+# products of fewer rows take longer for each; wide strips have so many, unless they would have more entries than this
+FEWEST, WIDEST = 96, 1 << 23
 # below so many entries one thread is done before others have begun
 ONE = 1 << 21
 
@@ -21,7 +23,8 @@ def strips(n: int, m: int, plan: Plan) -> list[slice]:
 
     None is a single row unless all are: products of one row are made by another routine, whose last bits differ.
     """
-    count = 1 if n * m <= ONE else max(1, n // max(2, min(512 * plan.breadth, STRIP * plan.breadth // m)))
+    rows = plan.breadth * max(STRIP // m, min(FEWEST, WIDEST // m))
+    count = 1 if n * m <= ONE else max(1, n // max(2, min(512 * plan.breadth, rows)))
     edges = [n * number // count for number in range(count + 1)]
     return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)][plan.rank :: plan.world]
 

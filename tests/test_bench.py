@@ -216,9 +216,14 @@ def test_variants_run_in_turns_and_slow_ones_less_often(monkeypatch: pytest.Monk
 
     order: list[str] = []
     variants = [Variant(name, lambda name=name: order.append(name)) for name in "AB"]
+    monkeypatch.setattr(timing, "_MOST", 1)
     turns = take_turns(variants, 3)
     assert "".join(order) == "AB" + "AB" * 3
     assert [len(turns.wall[name]) for name in "AB"] == [3, 3]
+    monkeypatch.setattr(timing, "_MOST", 4)
+    order.clear()
+    assert len(take_turns(variants, 2).wall["A"]) == 2
+    assert "".join(order) == "AB" + "AAAABBBB" * 2  # short ones several times in a round
     monkeypatch.setattr(timing, "_SLOW", ((-1.0, 1),))
     assert len(take_turns(variants, 3).wall["A"]) == 1
 

@@ -49,7 +49,7 @@ def _by_mask(args: Any) -> bool:
 def _single(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("EXACT", "LOPSIDED"):
         monkeypatch.setattr(kernel, name, 0)
-    for name, value in {"ONE": 0, "STRIP": 900, "BLOCK": 700, "PART": 200}.items():
+    for name, value in {"ONE": 0, "WIDEST": 0, "STRIP": 900, "BLOCK": 700, "PART": 200}.items():
         monkeypatch.setattr(strips, name, value)
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -14,6 +14,8 @@ import numpy as np
 Series = list[float]
 # a variant whose first run took so many seconds is run so many times at most
 _SLOW = ((20.0, 1), (3.0, 3))
+# what takes less is run several times in a round, at most so many: a single short run shows the caches and not the work
+_LEAST, _MOST = 0.02, 50
 
 
 @dataclass(frozen=True)
@@ -49,44 +51,67 @@ class Turns:
 
 
 def take_turns(
-    variants: Sequence[Variant], repeats: int, clock: str = "wall", said: Callable[[str], None] = lambda name: None
+    variants: Sequence[Variant],
+    repeats: int,
+    clock: str = "wall",
+    said: Callable[[str], None] = lambda name: None,
+    memory: int = 0,
 ) -> Turns:
     """A B C, A B C, … after each has run once unmeasured. said: told the name of what is run next.
 
     clock: with one thread the process's own seconds (cpu) are blind to neighbours; with several only wall seconds count.
+    memory: bytes that are written to and let go before each run.
     """
+    gc.collect()
+    gc.freeze()  # of all that there is already, collections before each run need not think again
+    try:
+        return _taken(variants, repeats, clock, said, memory)
+    finally:
+        gc.unfreeze()
+
+
+def _taken(
+    variants: Sequence[Variant], repeats: int, clock: str, said: Callable[[str], None], memory: int
+) -> Turns:
     turns = Turns(clock)
     rounds: dict[str, int] = {}
+    times: dict[str, int] = {}
     for variant in variants:
         said(variant.name)
-        seconds = _timed(variant, turns, keep=False)
+        seconds = _timed(variant, turns, memory)
         rounds[variant.name] = min([repeats, *(most for least, most in _SLOW if seconds > least)])
+        times[variant.name] = min(_MOST, math.ceil(_LEAST / max(seconds, 1e-9)))
     for number in range(repeats):
         for variant in variants:
             if variant.name not in turns.failed and number < rounds[variant.name]:
                 said(variant.name)
-                _timed(variant, turns, keep=True)
+                _timed(variant, turns, memory, times[variant.name])
     return turns
 
 
-def _timed(variant: Variant, turns: Turns, keep: bool) -> float:
+def _timed(variant: Variant, turns: Turns, memory: int, times: int = 0) -> float:
+    """Seconds of one run, kept if there are `times` of them."""
     gc.collect()
+    # a virtual machine gives memory back to its host a second after it was let go, and to get it again takes longer than to
+    # work on it: whoever is first would pay
+    np.ones(memory, dtype=np.uint8)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         cpu, wall = time.process_time(), time.perf_counter()
         try:
-            found = variant.call()
+            for _ in range(max(1, times)):
+                found = variant.call()
         except Exception as error:  # of others it may be anything
             if not variant.foreign:
                 raise
             turns.failed[variant.name] = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
             return 0.0
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    if keep:
-        turns.wall.setdefault(variant.name, []).append(wall)
-        turns.cpu.setdefault(variant.name, []).append(cpu)
+    if times:
+        turns.wall.setdefault(variant.name, []).append(wall / times)
+        turns.cpu.setdefault(variant.name, []).append(cpu / times)
         turns.found[variant.name] = found
-    return wall
+    return wall / max(1, times)
 
 
 def over(upper: Series, lower: Series) -> float | None:
