@@ -114,20 +114,18 @@ class Kernel:
 
     def _masses(self, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(N,) totals of this process's rows of K exp(b - top), 0 for others; top (): (M,) log p as above."""
-        totals, top, log_mass, faintest = self._weighed(bias)
-        if faintest < -_SPAN[HALF if self.packed else self.kind]:
+        totals, top, log_mass, faintest = self._measured(bias)
+        if float(faintest) < -_SPAN[HALF if self.packed else self.kind]:
             # of K scaled for this b nothing is lost: each row has an entry of 1 under the largest weight
             self._scale(bias)
-            totals, top, log_mass, _ = self._weighed(bias)
+            totals, top, log_mass, _ = self._measured(bias)
         return totals, top, log_mass
 
-    def _weighed(self, bias: Tensor) -> tuple[Tensor, Tensor, Tensor, float]:
-        """As above, and the logarithm of the least total: entries of K that were rounded to 0 count beside that."""
-        totals, top, log_mass, faintest = self._measured(bias)
-        return totals, top, log_mass, float(faintest)
-
     def _measured(self, bias: Tensor) -> tuple[Tensor, ...]:
-        """The same as tensors: nothing in it waits for a device, and no shape depends on values."""
+        """As above, and (1,) the logarithm of the least total: entries of K that were rounded to 0 count beside that.
+
+        Nothing in it waits for a device, and no shape depends on values.
+        """
         power = bias - self.scaling
         top = power.max()
         power = power - top
