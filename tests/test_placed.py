@@ -96,7 +96,7 @@ def test_a_pass_knows_all_shapes_without_values(name: str) -> None:
     again = found._measured(torch.zeros(45, dtype=SUMS, device="meta"))
     assert [part.shape for part in again] == shapes and {part.device.type for part in again} == {"meta"}
     with pytest.raises((RuntimeError, NotImplementedError)):
-        found._weighed(torch.zeros(45, dtype=SUMS, device="meta"))
+        found._masses(torch.zeros(45, dtype=SUMS, device="meta"))
 
 
 def test_the_check_sees_what_waits() -> None:
