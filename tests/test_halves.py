@@ -255,7 +255,8 @@ def test_only_what_is_settled_sees_rough_tiles(monkeypatch: pytest.MonkeyPatch) 
                 raise AttributeError(name)
             return getattr(Below(0.0), name)
 
-    for reducers, kinds in (([leaders], {"rough"}), ([Below(0.0)], {"tile"}), ([Silent()], {"tile"}), ([Below(0.0), leaders], {"tile"}),
+    for reducers, kinds in (([leaders], {"rough"}), ([Below(0.0)], {"tile"}), ([Silent()], {"tile"}),
+                            ([Below(0.0), leaders], {"tile"}),
                             ([Moments(), leaders], {"fine", "rough"})):  # fmt: skip
         made.clear()
         view.reduce(*reducers)
