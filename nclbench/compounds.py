@@ -40,7 +40,7 @@ class Beside:
 
     @property
     def roughness(self) -> float:
-        return max(self.left.roughness, self.right.roughness)
+        return self.error  # its rough tiles are its tiles
 
     @property
     def largest(self) -> float:

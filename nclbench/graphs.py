@@ -8,10 +8,12 @@ from torch import Tensor
 Work = Callable[[Tensor], tuple[Tensor, ...]]
 # runs before the capture, in which libraries choose their routines and take their memory
 _WARM = 3
+# of the sums: how far a replay may lie from the work itself, which another routine may have done
+_NEAR = 1e-5
 
 
 class Replayed:
-    """work(x), as a graph where x is on a CUDA device and the capture succeeds, else work itself on the same memory.
+    """work(x), as a graph where x is on a CUDA device and the capture holds the work, else work itself on the same memory.
 
     work must not wait for the device, make shapes of values, or depend on anything that changes but x. x: an example.
     """
@@ -37,15 +39,31 @@ class Replayed:
     def _captured(self) -> "torch.cuda.CUDAGraph | None":
         """What cannot be captured is done without: a graph saves time and changes nothing."""
         try:
-            stream = torch.cuda.Stream(self._given.device)  # type: ignore[no-untyped-call]
-            stream.wait_stream(torch.cuda.current_stream(self._given.device))
-            with torch.cuda.stream(stream):
-                for _ in range(_WARM):
-                    self._work(self._given)
-            torch.cuda.current_stream(self._given.device).wait_stream(stream)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
-                self._found = self._work(self._given)
+            # streams belong to a device: work sent to another's would not be in the graph
+            with torch.cuda.device(self._given.device):
+                graph = self._recorded()
+                return graph if self._holds(graph) else None
         except RuntimeError:
             return None
+
+    def _recorded(self) -> "torch.cuda.CUDAGraph":
+        stream = torch.cuda.Stream(self._given.device)  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream(self._given.device))
+        graph = torch.cuda.CUDAGraph()
+        # a capture that fails leaves its own stream the current one; this gives the caller's back
+        with torch.cuda.stream(stream):
+            for _ in range(_WARM):
+                self._work(self._given)
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+                self._found = self._work(self._given)
+        torch.cuda.current_stream(self._given.device).wait_stream(stream)
         return graph
+
+    def _holds(self, graph: "torch.cuda.CUDAGraph") -> bool:
+        """Whether a replay finds what the work finds, of another x than that of the capture."""
+        other = self._given + torch.linspace(0, 1, self._given.numel()).to(self._given).view_as(self._given)
+        wanted = self._work(other)
+        self._given.copy_(other)
+        graph.replay()
+        pairs = zip(self._found, wanted, strict=True)
+        return all(torch.allclose(one, two, rtol=_NEAR, atol=_NEAR, equal_nan=True) for one, two in pairs)

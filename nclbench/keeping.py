@@ -40,6 +40,11 @@ class Kept(Over):
         return getattr(self.base, "operands", None)
 
     @property
+    def rough_operands(self) -> Halves | None:
+        """None where scores are kept: to read them is quicker."""
+        return None if self.ready else getattr(self.base, "rough_operands", None)
+
+    @property
     def ready(self) -> bool:
         return not self.open and self._scores is not None and bool(self._there.all())
 

@@ -24,13 +24,13 @@ EXACT, LOPSIDED = 1 << 22, 1 << 28
 ROUNDED = 2.0**-20
 # how many times more of split operands (`halves`): tensor cores cut each of some 192 partial sums off (not yet measured)
 _CUT = 8
-# what entries in float16 move potentials by: 2^-11 in each half-step; kept so many times larger, they have 11 bits to 2^-29
-PACKED, _LIFT = 2.0**-10, 2.0**15
+# how far float16 moves a pass: 2^-11 in each half-step, and faint entries; kept so many times larger, all have 11 bits to 2^-29
+PACKED, _LIFT = 2.0**-10 + 2.0**-13, 2.0**15
 # beyond this |L|, rounding of float32 scores would be felt
 _COLDEST = 1100.0
-# logarithms of the smallest entry, and of what weights may span before small entries would be missed (HALF: if packed)
+# logarithms of the smallest entry, and of what weights may span before small entries would be missed (HALF: of 2^-40 each)
 _FLOOR = {SCORES: -87.0, SUMS: -700.0}
-_SPAN = {SCORES: 50.0, SUMS: 600.0, HALF: 6.0}
+_SPAN = {SCORES: 50.0, SUMS: 600.0, HALF: 18.0}
 _TINY = {SCORES: 1e-36, SUMS: 1e-300}
 _LEFT = "kernel"  # where on a shelf
 
@@ -92,11 +92,11 @@ class Kernel:
         return self.column if self.taken is None else self.column + self.taken
 
     def error(self, steps: int) -> float:
-        """About how far potentials may lie from those of as many steps in float64, in units of L."""
+        """About how far potentials may lie from those of as many steps in float64, in units of L; packed, passes add up."""
         if self.kind == SUMS:
             return 0.0
         scores = self.scores.largest * self.scale * (_CUT if self.scores.plan.split else 1)
-        return ROUNDED * (scores + 1 + steps) + PACKED * self.packed
+        return ROUNDED * (scores + 1 + steps) + PACKED * (steps + 1) * self.packed
 
     @property
     def path(self) -> str:

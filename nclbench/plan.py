@@ -176,11 +176,8 @@ class Plan:
         """The sum over all processes, added in rank order."""
         if self.world == 1:
             return values
-        parts = gather(values)
-        out = parts[0]
-        for part in parts[1:]:
-            out = out + part
-        return out
+        first, *others = gather(values)
+        return sum(others, start=first)
 
 
 def choose(
@@ -200,6 +197,8 @@ def choose(
         return Plan(memory=budget, report=report)
     # sums of float16 products are float32 throughout, also where a product is shared out between parts of the device
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+    if hasattr(torch.backends.cuda.matmul, "allow_fp16_accumulation"):
+        torch.backends.cuda.matmul.allow_fp16_accumulation = False
     half = _multiplies_halves(chosen)
     return Plan(chosen, _LARGE, budget, report, half=half, packed=half)
 
@@ -207,8 +206,8 @@ def choose(
 def _multiplies_halves(device: str) -> bool:
     """Whether products of float16 operands can be had in float32: on CUDA alone, and not in every build of torch."""
     try:
-        some = torch.ones((16, 16), dtype=HALF, device=device)
-        return bool((torch.mm(some, some, out_dtype=SCORES) == 16).all())
+        some = torch.tensor([[2048, 1, *[0] * 14]] * 16, dtype=HALF, device=device)  # 2049 is no float16
+        return bool((torch.mm(some, torch.ones_like(some), out_dtype=SCORES) == 2049).all())
     except (RuntimeError, TypeError):
         return False
 
@@ -225,6 +224,8 @@ def _device(name: str) -> str:
         index = name.partition(":")[2] or "0"
         if not index.isdigit() or int(index) >= torch.cuda.device_count():
             raise MissingError(f"device {name}: there are {torch.cuda.device_count()} CUDA devices")
+        if ":" in name:  # what libraries take for the present device is this one
+            torch.cuda.set_device(int(index))
     if kind == "mps":
         raise MissingError("device mps: it has no float64, which the definition of a score needs; use --device cpu")
     return name
@@ -242,7 +243,7 @@ def describe(plan: Plan) -> dict[str, object]:
         "torch": str(torch.__version__),
         "device": device,
         "dtype": str(SCORES).removeprefix("torch."),
-        **({} if plan.device == "cpu" else {"products": "float16, certified" if plan.half else "float32"}),
+        **({} if plan.device == "cpu" else {"products": "float16 where vectors allow, certified" if plan.half else "float32"}),
         "threads": torch.get_num_threads(),
         "processes": plan.world,
     }

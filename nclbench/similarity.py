@@ -217,7 +217,7 @@ def _kinds(jobs: Sequence[Job]) -> list[Make]:
     """Which tiles each job is given: fine, rough where that will do, else those in between, which then are made for both."""
     base = jobs[0][0].base
     fine = [reducer.fine or (view.map is not None and view.map.fine) for view, reducer in jobs]
-    rough = all(exact or reducer.settles for (_, reducer), exact in zip(jobs, fine, strict=True))
+    rough = all(exact or getattr(reducer, "settles", False) for (_, reducer), exact in zip(jobs, fine, strict=True))
     return [base.fine if exact else base.rough if rough else base.tile for exact in fine]
 
 
@@ -228,7 +228,7 @@ def _tiles(jobs: Sequence[tuple[View, Any]], shrink: int = 0) -> list[list[tuple
     whole |= {view.whole for view, _ in jobs if view.whole is not None}
     assert len(whole) < 2, "one pass cannot give whole rows of both directions"
     # what sums scores depends on the tiles in its last bits; and one process may have a compiler where others have none
-    certified = plan.world == 1 and all(view.fast and reducer.settles for view, reducer in jobs)
+    certified = plan.world == 1 and all(view.fast and getattr(reducer, "settles", False) for view, reducer in jobs)
     if not whole and base.ready and certified:
         step = max(1, min(plan.tile[0], _READ // base.shape[1]) >> shrink)
         return plan.tiles((plan.cuts(base.shape[0], 0, _starts(jobs, 0), step, even=True), [0, base.shape[1]]))

@@ -42,7 +42,8 @@ def plainly() -> Iterator[None]:
         return
     _mine.plain = True
     try:
-        with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
+        rounding = torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False)
+        with torch.inference_mode(False), torch.no_grad(), rounding[0], rounding[1]:
             yield
     finally:
         _mine.plain = False

@@ -13,7 +13,7 @@ import factories
 import pytest
 import torch
 
-from nclbench import fused, unwritten
+from nclbench import evaluate, fused, kernel, unwritten
 from nclbench.halves import Halves
 from nclbench.plan import SCORES, SUMS, Plan
 
@@ -190,6 +190,23 @@ def test_counts_without_tiles_are_those_with_them(case: str, tile: tuple[int, in
         assert factories.differences(wanted, found) == []
         # the captions of a video are grouped for one protocol of v2t, and one pass serves all
         assert bool(used) == (without and case not in ("captions", "ties-cosine"))
+        used.clear()
+
+
+def test_a_whole_run_counts_without_tiles_unless_it_has_kept_the_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[int] = []
+    whole = unwritten.counted
+    monkeypatch.setattr(unwritten, "counted", lambda *given: (used.append(1), whole(*given))[1])
+    for name in ("EXACT", "LOPSIDED"):  # float64 kernels leave no scores
+        monkeypatch.setattr(kernel, name, 0)
+    problem, specs = factories.LAWFUL["hubs"](), ["none", "sinkhorn:tau=0.1,iters=3,fit=test"]
+    for memory, without in ((factories.STREAMED, True), (factories.KEPT, False)):
+        runs = [
+            evaluate(problem, specs, direction="t2v", metrics=["MnR", "R@1"], details=False, plan=plan).runs
+            for plan in (Plan(memory=memory), Plan(memory=memory, half=True, fused=True))
+        ]
+        assert [run.metrics for run in runs[0]] == [run.metrics for run in runs[1]]
+        assert bool(used) == without, memory
         used.clear()
 
 

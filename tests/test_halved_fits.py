@@ -85,7 +85,7 @@ def test_a_kernel_in_float16_moves_potentials_by_no_more_than_it_says(
         wanted = exact(tau, monkeypatch, reverse, **way)
         found = sinkhorn(view(Plan(memory=room, packed=True), reverse), tau, **way)
         assert found.path == "kept kernel, half"
-        assert found.error >= PACKED
+        assert found.error >= PACKED * (found.iterations + 1)
         if "tol" in way:  # both stop somewhere within the tolerance
             assert found.converged and wanted.converged
         else:
@@ -122,6 +122,25 @@ def test_faint_entries_keep_their_mass(monkeypatch: pytest.MonkeyPatch) -> None:
     assert honest < PACKED < 0.1 < off()
 
 
+def test_a_packed_kernel_is_seldom_scaled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Masses of one in a thousand are no weights that have grown apart."""
+    for name, value in {"STRIP": 1 << 18, "BLOCK": 1 << 17, "PART": 1 << 16}.items():
+        monkeypatch.setattr(strips, name, value)
+    scaled: list[int] = []
+    whole = kernel.Kernel._scale
+    monkeypatch.setattr(kernel.Kernel, "_scale", lambda *given: (scaled.append(1), whole(*given))[1])
+    task = factories.hubs(1000, 1000, 64, 4, noise=2.0)
+    for tau in (0.05, 0.02):
+        scaled.clear()
+        scores = View(Bases(task, Plan(memory=2 * 1000**2, packed=True)).base("queries", "items"))
+        found = sinkhorn(scores, tau, iters=20)
+        assert found.path == "kept kernel, half" and 1 <= len(scaled) <= 5
+        with monkeypatch.context() as fine:
+            fine.setattr(kernel, "EXACT", 1 << 22)
+            wanted = sinkhorn(View(Bases(task, Plan()).base("queries", "items")), tau, iters=20)
+        assert wanted.error == 0.0 and apart(found, wanted) <= found.error
+
+
 def test_a_device_out_of_memory_packs_and_then_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     whole, packed = kernel.Kernel._finished, kernel.Kernel._pack
     plain = sinkhorn(view(Plan(memory=STREAMED)), 0.05, iters=2)
@@ -153,7 +172,7 @@ def test_ties_are_as_wide_as_a_packed_fit_says() -> None:
         (run,) = [each for each in runs if each.operator.name == "sinkhorn"]
         widths.append(run.options["tie_tolerance"])
         assert run.convergence is not None
-    assert widths[0] < 1e-5 and 2 * 0.05 * PACKED <= widths[1] < 3 * 0.05 * PACKED
+    assert widths[0] < 1e-5 and 2 * 0.05 * PACKED * 5 <= widths[1] < 3 * 0.05 * PACKED * 5
     assert run.convergence.path == "kept kernel, half"
 
 

@@ -14,6 +14,7 @@ from factories import KEPT, LAWFUL, STREAMED, Found
 from nclbench import counting, halves
 from nclbench.bases import Embedded
 from nclbench.choosing import Leaders
+from nclbench.compounds import Beside
 from nclbench.halves import Halves, Side, growth
 from nclbench.pairs import Bases
 from nclbench.plan import HALF, SCORES, SUMS, Plan
@@ -21,6 +22,7 @@ from nclbench.problem import Problem, Relevance
 from nclbench.ranking import Request, rank
 from nclbench.scorers.dot import Cosine, Dot
 from nclbench.similarity import View
+from nclbench.threads import plainly
 from nclbench.views import Views
 
 SPECS = ["none", "csls:k=3", "is:tau=0.05", "sinkhorn:tau=0.1,iters=3", "dsl:tau=0.1", "dis:tau=0.1,k=2", "dbsn:tau=0.1,iters=2"]
@@ -244,11 +246,29 @@ def test_only_what_is_settled_sees_rough_tiles(monkeypatch: pytest.MonkeyPatch) 
     problem = factories.hubs(30, 30, 16)
     view = View(Bases(problem, Plan(half=True)).base("queries", "items"))
     leaders = Leaders(4)
-    for reducers, kinds in (([leaders], {"rough"}), ([Below(0.0)], {"tile"}), ([Below(0.0), leaders], {"tile"}),
+
+    class Silent:
+        """Of a package that was written before reducers said so."""
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "settles":
+                raise AttributeError(name)
+            return getattr(Below(0.0), name)
+
+    for reducers, kinds in (([leaders], {"rough"}), ([Below(0.0)], {"tile"}), ([Silent()], {"tile"}),
+                            ([Below(0.0), leaders], {"tile"}),
                             ([Moments(), leaders], {"fine", "rough"})):  # fmt: skip
         made.clear()
         view.reduce(*reducers)
         assert set(made) == kinds
+
+
+def test_columns_side_by_side_are_as_rough_as_their_tiles() -> None:
+    """`Beside` makes no rough tiles, so that its bound need not be theirs."""
+    base = Bases(factories.hubs(30, 40, 16), Plan(half=True)).base("queries", "items")
+    both = Beside(View(base), View(base))
+    assert both.roughness == both.error == base.error < base.roughness
+    assert torch.equal(both.rough(slice(0, 9), slice(20, 60)), both.tile(slice(0, 9), slice(20, 60)))
 
 
 def test_scores_that_are_kept_are_ranked_from() -> None:
@@ -264,6 +284,37 @@ def test_scores_that_are_kept_are_ranked_from() -> None:
 
 
 # ---------------------------------------------------------------------------------------- what a device is asked
+
+
+def test_a_card_that_is_named_is_the_present_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    from nclbench import plan
+
+    chosen: list[int] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(plan, "_multiplies_halves", lambda device: True)
+    assert [plan.choose(name).device for name in ("cuda", "cuda:1", "cuda:0")] == ["cuda", "cuda:1", "cuda:0"]
+    assert chosen == [1, 0]
+
+
+def test_a_product_that_is_added_in_float16_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from nclbench import plan
+
+    for kind, taken in ((SCORES, True), (HALF, False)):
+        with monkeypatch.context() as device:
+            device.setattr(torch, "mm", lambda a, b, out_dtype, kind=kind: (a.float() @ b.float()).to(kind).to(out_dtype))
+            assert plan._multiplies_halves("cpu") == taken
+
+
+def test_modes_of_the_caller_are_off_on_a_device_too() -> None:
+    torch.set_autocast_enabled("cuda", True)
+    try:
+        with plainly():
+            assert not torch.is_autocast_enabled("cuda")
+        assert torch.is_autocast_enabled("cuda")
+    finally:
+        torch.set_autocast_enabled("cuda", False)
 
 
 def test_a_device_is_asked_for_float32_results() -> None:
@@ -286,6 +337,8 @@ def test_where_the_product_is_refused_single_precision_is_used(monkeypatch: pyte
     monkeypatch.setattr(plan, "_multiplies_halves", lambda device: True)
     assert plan.choose("cuda").half and not plan.choose("cuda").fused
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a card")
+    matmul = torch.backends.cuda.matmul
+    assert not matmul.allow_fp16_reduced_precision_reduction and not getattr(matmul, "allow_fp16_accumulation", False)
     assert plan.describe(refused)["products"] == "float32"
-    assert plan.describe(plan.choose("cuda"))["products"] == "float16, certified"
+    assert plan.describe(plan.choose("cuda"))["products"] == "float16 where vectors allow, certified"
     assert "products" not in plan.describe(Plan())

@@ -1,7 +1,9 @@
 """How passes go on a device, as far as a processor shows it: nothing waits, no shape depends on values, memory is reused."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
+from unittest.mock import Mock
 
 import factories
 import pytest
@@ -121,6 +123,28 @@ def test_a_replayed_function_uses_the_same_memory() -> None:
     second = replayed(given + 1)
     assert len(places) == 1 and given.data_ptr() not in places
     assert first[0].tolist() == [0, 2, 4, 6, 8] and second[0].tolist() == [2, 4, 6, 8, 10] and second[1].item() == 15
+
+
+def test_a_graph_that_does_nothing_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one is that was captured on another device's stream; a capture that fails is done without, too."""
+
+    class Recorded:
+        def __init__(self, replay: Callable[[], None]) -> None:
+            self.replay = replay
+
+    replayed = Replayed(lambda x: (x * 2, x.exp()), torch.zeros(5))
+    replayed._found = replayed._work(replayed._given)
+
+    def again() -> None:
+        for found, value in zip(replayed._found, replayed._work(replayed._given), strict=True):
+            found.copy_(value)
+
+    assert not replayed._holds(Recorded(lambda: None))  # type: ignore[arg-type]
+    assert replayed._holds(Recorded(again))  # type: ignore[arg-type]
+    monkeypatch.setattr(torch.cuda, "device", lambda place: nullcontext())
+    for recorded, kept in ((Recorded(again), True), (Recorded(lambda: None), False), (RuntimeError("capture failed"), False)):
+        monkeypatch.setattr(Replayed, "_recorded", Mock(side_effect=[recorded]))
+        assert (replayed._captured() is recorded) == kept
 
 
 @pytest.mark.parametrize("reverse", [False, True])
