@@ -21,8 +21,8 @@ from nclbench.stamps import revision
 SCHEMA = "nclbench.bench/1"
 # the temperature of fixed iterations, at which every peer is right, and of convergence; both of the goals
 TAU, COLD, TOL = 0.02, 0.01, 1e-3
-# of each entry of S, what variants hold at once
-_BYTES = 20
+# of each entry of S, what variants hold at once, and of all at most
+_BYTES, _MOST = 20, 2 << 30
 Said = Callable[[str, float, float], None]
 
 
@@ -102,7 +102,7 @@ def run(
         def tell(name: str, number: int = number, title: str = contest.title) -> None:
             said(f"{title}: {name}", number, len(found))
 
-        turns = take_turns(contest.variants, repeats, clock, tell, _BYTES * data.elements)
+        turns = take_turns(contest.variants, repeats, clock, tell, min(_MOST, _BYTES * data.elements))
         stages.append(Stage(contest.title, tuple(contest.judge(turns))))
     seconds = [min(take_turns([Variant("limit", call)], 3, clock).seconds["limit"]) for call in (gemm.call, read[1])]
     environment: dict[str, Any] = {"nclbench": __version__, "git": revision(), "numpy": np.__version__, "numba": numba}
