@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nclbench import host
+from nclbench import host, processes
 from nclbench.interfaces import Scores
 from nclbench.plan import HALF, SCORES, SUMS
 from nclbench.strips import apart, blocks, parts, strips
@@ -76,8 +76,8 @@ class Kernel:
             try:
                 found._scale(column, attraction)
                 return found
-            except torch.OutOfMemoryError:  # of a device, in all processes: what cannot be kept is packed, else made again
-                if not found.keep:
+            except torch.OutOfMemoryError as error:  # of a device: what cannot be kept is packed, else made again
+                if not found.keep or not processes.retried(error):
                     raise
             found.keep, found.packed, found.kept = packed and not found.packed, packed and not found.packed, {}
 

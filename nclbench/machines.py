@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nclbench.processes import between, exchange, rank, spread, world
-from nclbench.together import share
+from nclbench.together import agreed, share
 
 Array = npt.NDArray[Any]
 # bytes of a number that is told, and of a word
@@ -40,37 +40,45 @@ class Machines:
     def table(self, mine: Array, rows: int) -> Array:
         """(rows, …) filled by all processes, which all call it. mine: this one's share. What one then changes, no other sees."""
         shape = (rows, *mine.shape[1:])
-        place, values = self._room(shape, mine.dtype)
-        values[share(rows)] = mine
-        exchange(b"filled")
-        if len(set(self.heads)) > 1:
-            if rank() in self.heads:
+        heads, others, place, values = self.heads, self.others, -1, None
+        if len(set(heads)) < world():
+            place, values, works = self._shared(shape, mine.dtype)
+            if not works:
+                heads, others = tuple(range(world())), None
+        with agreed("the memory of a table"):
+            values = np.empty(shape, mine.dtype) if values is None else values
+            values[share(rows)] = mine
+        if len(set(heads)) > 1:
+            if rank() in heads:
                 for process in range(world()):
                     part = values[share(rows, process)].reshape(-1).view(np.uint8)
-                    spread(part, self.heads[process], self.others)
+                    spread(part, heads[process], others)
             exchange(b"filled")
-        if place is None:
-            return values
-        del values
-        try:
-            return _mapped(place, shape, mine.dtype, mmap.MAP_PRIVATE)
-        finally:
-            os.close(place)
+        with agreed("the memory of a table"):
+            if place < 0:
+                return values
+            try:
+                return _mapped(place, shape, mine.dtype, mmap.MAP_PRIVATE)
+            finally:
+                os.close(place)
 
-    def _room(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int | None, Array]:
-        """An open file of shared memory and what it holds; without a file where nobody shares it."""
-        head, own = self.heads[rank()], -1
+    def _shared(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, Array | None, bool]:
+        """An open file of shared memory, what it holds, and whether all have theirs; -1 and None for one that shares none."""
+        head, place, values = self.heads[rank()], -1, None
         alone = self.heads.count(head) == 1
         if head == rank() and not alone:
-            own = os.memfd_create("nclbench")
-            os.ftruncate(own, int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
-        known = exchange(_number(os.getpid()) + _number(own))
-        if alone:
-            exchange(b"opened")
-            return None, np.empty(shape, dtype)
-        place = own if own >= 0 else os.open(_path(known[head]), os.O_RDWR)
-        exchange(b"opened")
-        return place, _mapped(place, shape, dtype, mmap.MAP_SHARED)
+            place = _made(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
+        known = exchange(_number(os.getpid()) + _number(place))
+        if not alone:
+            try:
+                place = place if head == rank() else os.open(_path(known[head]), os.O_RDWR)
+                values = _mapped(place, shape, dtype, mmap.MAP_SHARED)
+            except (OSError, ValueError):
+                values = None
+        works = all(map(any, exchange(bytes([alone or values is not None]))))
+        if not works and place >= 0:
+            os.close(place)
+        return (place, values, True) if works else (-1, None, False)
 
 
 def _heads() -> tuple[int, ...]:
@@ -83,20 +91,34 @@ def _heads() -> tuple[int, ...]:
         own = -1
     said = exchange(_machine() + _number(os.getpid()) + _number(own) + word)
     head = next(process for process in range(rank() + 1) if process == rank() or _reaches(said[rank()], said[process]))
-    heads = exchange(_number(head))
+    heads = tuple(int.from_bytes(each, "little") for each in exchange(_number(head)))
     if own >= 0:
         os.close(own)
-    return tuple(int.from_bytes(each, "little") for each in heads)
+    # who reaches whom may differ from both ends; then nobody shares
+    return heads if all(heads[each] == each for each in heads) else tuple(range(world()))
 
 
 def _reaches(mine: bytes, theirs: bytes) -> bool:
     if mine[:_WORD] != theirs[:_WORD]:
         return False
     try:
-        with open(_path(theirs[_WORD:]), "rb") as file:
+        with open(_path(theirs[_WORD:]), "r+b", buffering=0) as file:
             return file.read() == theirs[_WORD + 2 * _NUMBER :]
     except OSError:
         return False
+
+
+def _made(size: int) -> int:
+    """An open file of so many bytes in memory; -1 where the system forbids it or a limit stands against it."""
+    place = -1
+    try:
+        place = os.memfd_create("nclbench")
+        os.ftruncate(place, size)
+        return place
+    except OSError:
+        if place >= 0:
+            os.close(place)
+        return -1
 
 
 def _machine() -> bytes:

@@ -17,6 +17,21 @@ Made = TypeVar("Made")
 _PATIENCE = timedelta(minutes=30)
 # bytes that are sent at once
 _PIECE = 64 << 20
+# whether memory that runs out is asked about on the CPU too, which never says so in this way; tests do
+ASKS = False
+
+
+class Unreachable(RuntimeError):
+    """Another process has ended, or cannot be reached."""
+
+
+class ShortOfMemory(torch.OutOfMemoryError):
+    """The device of one process ran out of memory, and all processes know it."""
+
+
+def retried(error: torch.OutOfMemoryError) -> bool:
+    """Whether what failed may be tried in another way: never by one of several processes without the others."""
+    return world() == 1 or isinstance(error, ShortOfMemory)
 
 
 def world() -> int:
@@ -30,15 +45,16 @@ def rank() -> int:
 def gather(values: Tensor) -> list[Tensor]:
     """The tensor of every process, in rank order."""
     parts = [torch.empty_like(values) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, values.contiguous())
+    with _reaching():
+        dist.all_gather(parts, values.contiguous())
     return parts
 
 
 def attempt(work: Callable[[], Made], device: str) -> Made:
     """What work gives. All processes call it, and nothing within it waits for another one.
 
-    Where the device of one of them runs out of memory, OutOfMemoryError is raised in all, so that all go on in the same
-    way. It holds nothing of what was tried.
+    Where the device of one of them runs out of memory, ShortOfMemory is raised in all, so that all go on in the same
+    way. It holds nothing of what was tried. On the CPU nothing is asked, because torch raises OutOfMemoryError for devices.
     """
     found: list[Made] = []
     lack = ""
@@ -46,11 +62,12 @@ def attempt(work: Callable[[], Made], device: str) -> Made:
         found.append(work())
     except torch.OutOfMemoryError as error:
         lack = str(error) or "out of memory"
-    if world() > 1 and any(bool(each) for each in gather(torch.tensor([len(lack)], device=device))):
+    asked = device != "cpu" or ASKS
+    if asked and world() > 1 and any(map(any, exchange(bytes([bool(lack)])))):
         lack = lack or "the device of another process of this run is out of memory"
     if lack:
         found.clear()
-        raise torch.OutOfMemoryError(lack)
+        raise ShortOfMemory(lack) if asked or world() == 1 else torch.OutOfMemoryError(lack)
     return found[0]
 
 
@@ -70,13 +87,24 @@ def spread(values: npt.NDArray[np.uint8], source: int, some: Any = None) -> None
     for start in range(0, len(values), _PIECE):
         part = torch.from_numpy(values[start : start + _PIECE])
         sent = part.to(_carrier())
-        dist.broadcast(sent, source, some)
+        with _reaching():
+            dist.broadcast(sent, source, some)
         if sent is not part and rank() != source:
             part.copy_(sent)
 
 
+@contextmanager
+def _reaching() -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise Unreachable(str(error)) from None
+
+
 def _carrier() -> str:
-    """Where that lies which is sent to others."""
+    """Where bytes lie that are sent to others: on the device only where whoever started the processes chose so."""
     return "cuda" if dist.get_backend() == "nccl" else "cpu"
 
 
@@ -87,7 +115,7 @@ def joined(device: str) -> Iterator[str]:
     if on_gpu:
         device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=_PATIENCE)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_PATIENCE)
     try:
         yield device
     finally:

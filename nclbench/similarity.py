@@ -17,6 +17,7 @@ from nclbench.halves import Halves
 from nclbench.interfaces import Base, Reducer
 from nclbench.maps import NEAR, TileMap
 from nclbench.plan import SCORE_ROUNDOFF, SUMS, Plan
+from nclbench.processes import retried
 from nclbench.threads import Counted
 
 Rows = slice | Tensor
@@ -162,8 +163,7 @@ Job = tuple[View, Reducer]
 Make = Callable[[slice, slice], Tensor]
 # scores that are read together where they need not be made
 _READ = 1 << 22
-# from 1024 rows and columns down to 32, on a device from 8192 to 256
-_SHRINKS = 6
+_SHRINKS = 6  # from 1024 rows and columns down to 32, on a device from 8192 to 256
 
 
 def sweep(jobs: Sequence[Job]) -> list[Any]:
@@ -174,8 +174,8 @@ def sweep(jobs: Sequence[Job]) -> list[Any]:
     for shrink in range(_SHRINKS):
         try:
             return _swept(jobs, shrink)
-        except torch.OutOfMemoryError:
-            if shrink == _SHRINKS - 1:
+        except torch.OutOfMemoryError as error:
+            if shrink == _SHRINKS - 1 or not retried(error):
                 raise
     raise AssertionError
 

@@ -10,10 +10,11 @@ from hashlib import sha256
 
 import numpy as np
 
-from nclbench.errors import InputError, NclbenchError
-from nclbench.processes import exchange, rank, spread, world
+from nclbench.errors import InputError, MissingError, NclbenchError
+from nclbench.files import printable
+from nclbench.processes import Unreachable, exchange, rank, spread, world
 
-_KINDS: dict[str, type[NclbenchError]] = {kind.__name__: kind for kind in NclbenchError.__subclasses__()}
+_KINDS: dict[str, type[NclbenchError]] = {kind.__name__: kind for kind in [NclbenchError] + NclbenchError.__subclasses__()}
 _LENGTH, _DIGEST = 8, 64
 
 
@@ -22,16 +23,32 @@ def agreed(what: str) -> Iterator[list[str]]:
     """The block of every process ends well, or all raise the error of the first process that has one.
 
     Gives a list for what the block has seen, which must be the same in all; what: the name of that, for the message.
-    Within it, agreements may be nested; any other exchange may only follow one.
+    Within it, agreements may be nested; any other exchange may only follow one. Whatever ends the block in one process
+    ends it in all: MissingError for a file or memory that fails there, NclbenchError for what should not happen.
     """
     failed, seen = None, list[str]()
     try:
         yield seen
-    except NclbenchError as error:
-        if error.everywhere:
+    except Unreachable:  # there is nobody to agree with
+        raise
+    except Exception as error:
+        failed = _told(error, what)
+        if failed.everywhere:
             raise
-        failed = error
     _compare(failed, "\n".join(seen), what)
+
+
+def _told(error: Exception, what: str) -> NclbenchError:
+    """As an error that others can be told, with the code that it would have in one process."""
+    if isinstance(error, NclbenchError):
+        return error
+    if isinstance(error, MemoryError):
+        return MissingError(f"{what}: out of memory; give a smaller problem")
+    if isinstance(error, OSError) and error.strerror:
+        return MissingError(f"{printable(error.filename) if error.filename else what}: {error.strerror}")
+    told = NclbenchError(f"{what}: {type(error).__name__}: {printable(error)}; this is a bug in nclbench, --debug shows where")
+    told.__cause__ = error
+    return told
 
 
 def _compare(failed: NclbenchError | None, seen: str, what: str) -> None:
@@ -49,7 +66,7 @@ def _compare(failed: NclbenchError | None, seen: str, what: str) -> None:
             return
         found = InputError(f"{what}: process {others[0]} of this run sees another file than process 0; give all the same file")
     found.everywhere = True
-    raise found from None
+    raise found from found.__cause__
 
 
 def share(rows: int, process: int | None = None) -> slice:

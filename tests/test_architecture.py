@@ -16,8 +16,9 @@ HOUSE = Path(nclbench.__file__).parent
 FLOORS = {
     "0": "errors wide processes compiled/ blas host epilogues graphs",
     "0b": "threads memory",
-    "1": "plan registry files grids tokens together",
-    "1b": "archives machines",
+    "1": "plan registry files grids tokens",
+    "1b": "archives together",
+    "1b+": "machines",
     "2": "problem results reported temperature maps looks groups halves",
     "2b": "fusion folds leaks interfaces ragged strips",
     "2b+": "fused",

@@ -1,7 +1,9 @@
 """Each process of a run reads its own rows of the files, all get the problem that one would; what fails in one fails in all."""
 
+import errno
 import json
 import os
+import resource
 import sys
 from datetime import timedelta
 from hashlib import sha256
@@ -20,10 +22,11 @@ from launching import LIMIT, ended, launched
 from test_sources import flat, named, vectors, write_h5, write_npz, write_safetensors
 from test_tokens import with_tokens
 
-from nclbench import host, kernel, machines, potentials, processes, strips, together
+from nclbench import host, kernel, machines, potentials, processes, similarity, strips, together
 from nclbench.bases import Embedded
 from nclbench.cli.failures import explained
-from nclbench.errors import InputError
+from nclbench.cli.hubness_report import _places
+from nclbench.errors import InputError, MissingError, NclbenchError
 from nclbench.pairs import Bases
 from nclbench.plan import Plan
 from nclbench.problem import Problem
@@ -205,6 +208,76 @@ def test_each_process_reads_its_own_rows_and_gets_the_whole_problem(
         assert mine["zero"][0].startswith("zero.npy: row 5 is all zeros (2 such rows; never written?)")
 
 
+# what ends one process: the kind that all raise, the code, and what the line says
+ENDINGS: dict[str, tuple[Exception, type[NclbenchError], int, str]] = {
+    "disk": (OSError(errno.EIO, "Input/output error", "a.h5"), MissingError, 4, "a.h5: Input/output error"),
+    "nameless": (OSError(errno.EMFILE, "Too many open files"), MissingError, 4, "the input: Too many open files"),
+    "memory": (MemoryError(), MissingError, 4, "the input: out of memory; give a smaller problem"),
+    "bug": (KeyError("x"), NclbenchError, 70, "the input: KeyError: 'x'; this is a bug in nclbench, --debug shows where"),
+}
+
+
+def hindered(rank: int, world: int) -> dict[str, Any]:
+    """Errors of one process in an agreement; tables where who reaches whom is at odds, and where memory cannot be shared."""
+    found: dict[str, Any] = {}
+    for name, (error, _, _, _) in ENDINGS.items():
+        try:
+            with together.agreed("the input"):
+                if rank == 1:
+                    raise error
+        except NclbenchError as told:
+            found[name] = [type(told).__name__, str(told), told.everywhere]
+
+    def filled() -> list[float]:
+        """Rows that say who made them, and the first of them after a change that only this process may see."""
+        rows = together.share(7)
+        table = met.table(np.full((rows.stop - rows.start, 4096), rank, np.float32), 7)
+        processes.exchange(b"got")
+        table[0, 0] += 10 * rank
+        processes.exchange(b"changed")
+        return [*table[:, 1].tolist(), float(table[0, 0])]
+
+    numbers, plain = processes.exchange(machines._number(os.getpid())), machines._reaches
+
+    def odd(mine: bytes, theirs: bytes) -> bool:
+        places = slice(machines._WORD, machines._WORD + machines._NUMBER)
+        return (numbers.index(mine[places]), numbers.index(theirs[places])) in {(1, 0), (2, 1)}
+
+    machines._reaches = odd
+    met = machines.Machines.met()
+    found["odd"] = [met.heads, filled()]
+    machines._reaches = plain
+    met = machines.Machines.met()
+    found["plain"] = [met.heads, filled()]
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if rank == 0:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    found["limited"] = [met.heads, filled()]
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    if rank == 2:
+        machines._path = lambda known: "/nowhere"
+    found["unreached"] = [met.heads, filled()]
+    return found
+
+
+def test_what_fails_in_one_process_is_told_or_done_in_another_way(tmp_path: Path) -> None:
+    launching.run(__file__, 3, tmp_path, "hindered")
+    for rank in range(3):
+        found = json.loads((tmp_path / f"found.{rank}").read_text())
+        for name, (_, kind, code, said) in ENDINGS.items():
+            assert found[name] == [kind.__name__, said, True] and kind.exit_code == code
+        rows = [0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 2.0]
+        assert found["odd"] == [[0, 1, 2], [*rows, 10.0 * rank]]
+        for name in ("plain", "limited", "unreached"):
+            assert found[name] == [[0, 0, 0], [*rows, 10.0 * rank]], name
+
+
+def test_only_what_is_printed_fails_at_stdout() -> None:
+    with pytest.raises(OSError) as error:  # noqa: PT011
+        os.close(-1)
+    assert explained(error.value) == (4, "error: Bad file descriptor")
+
+
 def test_together_is_alone_where_there_is_one_process(tmp_path: Path) -> None:
     path = write_h5(flat(7, 3), tmp_path / "a.h5")
     assert digest(load(path, together=True)) == digest(load(path))
@@ -271,6 +344,43 @@ def test_all_must_see_the_same_file(tmp_path: Path) -> None:
     (folders[1] / "a.h5").unlink()
     first, second = ended(launched(folders, "eval", "--emb", "a.h5"))
     assert first == (4, "", "error: a.h5: no such file\n") and second == (4, "", "")
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    """Both processes have taken their rows of one table, and see the same other file ever after."""
+    np.save(tmp_path / "text.npy", vectors(7, 1))
+    np.save(tmp_path / "video.npy", vectors(7, 2))
+    np.save(tmp_path / "new.npy", vectors(7, 3))
+    code = (
+        "import os\nfrom nclbench import processes\nfrom nclbench.sources import shared\nfrom nclbench.cli import main\n"
+        "plain = shared._own\n"
+        "def own(*given):\n    found = plain(*given)\n    processes.exchange(b'taken')\n"
+        "    if os.environ['RANK'] == '0' and os.path.exists('new.npy'):\n        os.replace('new.npy', 'text.npy')\n"
+        "    processes.exchange(b'replaced')\n    return found\n"
+        "shared._own = own\nmain()"
+    )
+    first, second = ended(launched(tmp_path, "eval", "--emb", "text.npy,video.npy", "-o", "out.json", program=("-c", code)))
+    assert first == (3, "", "error: text.npy: changed while it was read; run again when nothing writes to it\n")
+    assert second == (3, "", "")
+    assert not (tmp_path / "new.npy").exists() and not (tmp_path / "out.json").exists()
+
+
+def test_a_place_is_checked_only_by_the_process_that_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+        written(folder / "a.h5")
+    (folders[1] / "out").write_text("no folder")
+    arguments = ["eval", "--emb", "a.h5", "--out-dir", "out", "--export-run", "out/runs", "--quiet"]
+    first, second = ended(launched(folders, *arguments))
+    assert first[0] == 0 and second == (0, "", ""), (first, second)
+    assert (folders[0] / "out/results.json").exists() and (folders[1] / "out").is_file()
+    page = str(folders[1] / "out" / "page.html")
+    with pytest.raises(MissingError):
+        _places(page, None, None, False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert _places(page, None, None, False) == [Path(page)]
 
 
 @pytest.mark.parametrize("dies", [0, 1])
@@ -343,6 +453,7 @@ def kept_fit(task: Problem) -> list[Any]:
 def run_out(rank: int, folder: Path) -> dict[str, Any]:
     """Memory runs out in the second process only: for tiles, for a kernel that is kept, and for good."""
     found: dict[str, Any] = {}
+    processes.ASKS = True
     plain_tile, plain_kernel = Embedded.tile, kernel.Kernel._finished
     task = factories.hubs(170, 50, 13)
     made = tired(300 if rank else 10**9)
@@ -398,12 +509,48 @@ def test_a_device_that_runs_out_in_one_process_changes_what_all_do(tmp_path: Pat
     assert (first, second) == ("the device of another process of this run is out of memory", "CUDA out of memory")
 
 
+def test_what_only_one_process_knows_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would do so without the others, which wait for it elsewhere."""
+    tried: list[str] = []
+
+    def fails(error: type[torch.OutOfMemoryError], name: str) -> Any:
+        def lacking(*given: Any) -> None:
+            tried.append(name)
+            raise error("CUDA out of memory")
+
+        return lacking
+
+    view = View(Bases(factories.hubs(70, 50, 13), Plan(memory=KEPT)).base("queries", "items"))
+    assert view.largest > 0
+    for world, error, passes, fits in (
+        (1, torch.OutOfMemoryError, similarity._SHRINKS, 2),
+        (2, torch.OutOfMemoryError, 1, 1),
+        (2, processes.ShortOfMemory, similarity._SHRINKS, 2),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(processes, "world", lambda world=world: world)
+            patch.setattr(processes, "rank", lambda: 0)
+            patch.setattr(Plan, "keeps", lambda self, size: True)
+            patch.setattr(similarity, "_swept", fails(error, "pass"))
+            patch.setattr(kernel.Kernel, "_scale", fails(error, "fit"))
+            with pytest.raises(torch.OutOfMemoryError):
+                similarity.sweep([])
+            with pytest.raises(torch.OutOfMemoryError):
+                kernel.Kernel.of(view, 0.1, torch.full((70,), 1 / 70))
+        assert (tried.count("pass"), tried.count("fit")) == (passes, fits), (world, error)
+        tried.clear()
+    assert explained(processes.ShortOfMemory("CUDA out of memory"))[0] == 4
+
+
 if __name__ == "__main__":
     number, count, place, what = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
     join(number, count, place)
     if what == "far" and number == count - 1:
         machines._machine = lambda: 32 * b"-"
-    result = run_out(number, place) if what == "scarce" else read_all(number, place) | one_copy(number)
+    if what == "hindered":
+        result = hindered(number, count)
+    else:
+        result = run_out(number, place) if what == "scarce" else read_all(number, place) | one_copy(number)
     (place / f"found.{number}").write_text(json.dumps(result))
     dist.barrier()
     dist.destroy_process_group()

@@ -9,7 +9,7 @@ from nclbench.cli import checkpoints, loading, options, output, processes, said,
 from nclbench.cli.checkpoints import Asked, asks
 from nclbench.cli.progress import Progress
 from nclbench.errors import UsageError
-from nclbench.files import check_writable, printable
+from nclbench.files import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +83,7 @@ def evaluate(
     output.check_ending(out, format, json, saved=True)
     targets.named("--export-run", export_run)
     if export_run is not None:
-        check_writable(Path(export_run) / "run")
+        targets.writable(Path(export_run) / "run")
     sources = options.pairs(mapping, "--map")
     metric = _understood(metric, [*(normalize or []), *filter(None, [fuse_each])], direction, ties)
     run = _runner(tuned)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from traceback import walk_tb
 from typing import Any
 
 from nclbench.errors import NclbenchError
@@ -32,13 +33,20 @@ def explained(error: BaseException) -> tuple[int, str]:
         return _misused(error)
     if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
         return 4, "error: out of memory; give a smaller --memory or a smaller problem"
-    if type(error).__name__ == "OutOfMemoryError":
+    if any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
         return 4, "error: the device is out of memory; give a smaller --memory, a smaller problem, or --device cpu"
     if isinstance(error, RuntimeError) and any(word in str(error).lower() for word in ("gloo", "nccl", "connection closed")):
         return 4, "error: another process of this run has ended or cannot be reached; nothing was written"
     if isinstance(error, OSError) and error.strerror:
-        return 4, f"error: {error.filename or 'stdout'}: {error.strerror}"
+        where = error.filename or ("stdout" if _printing(error) else "")
+        return 4, f"error: {where}: {error.strerror}" if where else f"error: {error.strerror}"
     return BUG, f"error: {type(error).__name__}: {error}; this is a bug in nclbench, --debug shows where"
+
+
+def _printing(error: BaseException) -> bool:
+    """Whether it comes from something printed: what fails at a file has its name."""
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in walk_tb(error.__traceback__)]
+    return bool(modules) and modules[-1].startswith(("typer.", "click.", "rich.", "nclbench.cli."))
 
 
 def _misused(error: Any) -> tuple[int, str]:

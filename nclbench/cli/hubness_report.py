@@ -11,7 +11,7 @@ import typer
 from nclbench.cli import loading, options, output, processes, targets
 from nclbench.cli.progress import Progress
 from nclbench.errors import MissingError, UsageError
-from nclbench.files import check_writable, is_stream, printable, write_text
+from nclbench.files import is_stream, printable, write_text
 
 if TYPE_CHECKING:
     from nclbench.audit.advice import Advice
@@ -178,7 +178,7 @@ def _places(out: str | None, out_dir: str | None, figures: str | None, csv: bool
 
         places += [Path(figures) / name for name in names()]
     for place in places:
-        check_writable(place)
+        targets.writable(place)
     return places
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from nclbench.cli import config as configuration
+from nclbench.cli.processes import follower
 from nclbench.errors import UsageError
 from nclbench.files import check_writable, is_stream, printable
 
@@ -34,12 +35,18 @@ def check(
     if out_dir is not None:
         files += [Path(out_dir) / name for name in IN_FOLDER]
     for number, file in enumerate(files):
-        check_writable(file)
+        writable(file)
         if saves and is_stream(file):
             raise UsageError(f"-o {printable(file)}: results cannot be saved into a pipe or a device; use --json")
         if any(file.resolve() == other.resolve() and not is_stream(file) for other in files[:number]):
             raise UsageError(f"{printable(file)}: -o and --out-dir would both write it; choose another name")
     check_read(files, inputs, mapping, config, specs)
+
+
+def writable(path: Path) -> None:
+    """Asked only by the process that will write: on another machine the same name may stand for another place."""
+    if not follower():
+        check_writable(path)
 
 
 def apart(targets: Mapping[str, str | None]) -> None:

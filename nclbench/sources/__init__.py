@@ -41,13 +41,12 @@ def load(
     if not together:
         return _load(Shelf(), emb, layout, mapping, bank, split, captions, no_labels)
     from nclbench.machines import Machines
-    from nclbench.sources.shared import sight
     from nclbench.together import agreed
 
     shelf = Shelf(Machines.met())
     with agreed("the input") as seen:
         problem = _load(shelf, emb, layout, mapping, bank, split, captions, no_labels)
-        seen += [sight(raw) for raw in shelf.opened]
+        seen += shelf.seen()
     return problem
 
 

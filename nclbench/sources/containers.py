@@ -40,12 +40,18 @@ class Shelf:
     def __init__(self, machines: "Machines | None" = None) -> None:
         self.machines = machines
         self._raws: dict[str, Raw] = {}
+        self._sights: dict[str, str] = {}
         self._digests: dict[Path, str] = {}
 
     def open(self, path: str) -> Raw:
         """MissingError where the file is not there, InputError for anything about its content."""
         if path not in self._raws:
-            self._raws[path] = _open(path)
+            raw = _open(path)
+            if self.machines is not None:
+                from nclbench.sources import shared
+
+                self._sights[path] = shared.sight(raw)
+            self._raws[path] = raw
         return self._raws[path]
 
     def read(self, path: str, keys: Iterable[str]) -> dict[str, Array]:
@@ -69,9 +75,11 @@ class Shelf:
                 self._digests[path] = sha256(path)
         return self._digests[path]
 
-    @property
-    def opened(self) -> Iterable[Raw]:
-        return self._raws.values()
+    def seen(self) -> list[str]:
+        """What of the files must be the same for all processes, and still is as it was; InputError where it is not."""
+        from nclbench.sources import shared
+
+        return [shared.unchanged(raw, self._sights[path]) for path, raw in self._raws.items()]
 
 
 def _open(path: str) -> Raw:

@@ -36,6 +36,13 @@ def sight(raw: Raw) -> str:
     return repr((sorted(raw.entries.items()), [sampled(path) for path in raw.files]))
 
 
+def unchanged(raw: Raw, first: str) -> str:
+    """The same again. InputError where it is not what it was at first: rows of two files would make one table."""
+    if sight(raw) != first:
+        raise InputError(f"{raw.origin}: changed while it was read; run again when nothing writes to it")
+    return first
+
+
 def digest(path: Path) -> str:
     """The SHA-256 of a file's bytes, all of which one process reads for it."""
     with agreed(printable(path)):
