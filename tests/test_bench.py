@@ -201,6 +201,16 @@ def test_sorting_and_pot_find_what_evaluate_finds(data: Data) -> None:
             assert found[name] == pytest.approx(run_.metrics[name].value, abs=1.0)
 
 
+def test_metrics_alone_are_those_of_evaluate(data: Data) -> None:
+    spec = f"sinkhorn:tau={TAU},iters=3"
+    alone, runs = Stages(data).both(spec), Stages(data).evaluation(spec).runs
+    assert len(alone) == len(runs) == 4
+    for found, run_ in zip(alone, runs, strict=True):
+        for name, value in found.items():
+            given = run_.metrics[name]
+            assert value == pytest.approx(given.value / (100 if given.unit == "percent" else 1), rel=1e-12)
+
+
 @pytest.mark.skipif(not importable("faiss"), reason="faiss is not installed")
 def test_faiss_finds_our_ten_best(data: Data) -> None:
     stages = Stages(data)
@@ -218,12 +228,12 @@ def test_variants_run_in_turns_and_slow_ones_less_often(monkeypatch: pytest.Monk
     variants = [Variant(name, lambda name=name: order.append(name)) for name in "AB"]
     monkeypatch.setattr(timing, "_MOST", 1)
     turns = take_turns(variants, 3)
-    assert "".join(order) == "AB" + "AB" * 3
+    assert "".join(order) == "AABB" + "AB" * 3
     assert [len(turns.wall[name]) for name in "AB"] == [3, 3]
     monkeypatch.setattr(timing, "_MOST", 4)
     order.clear()
     assert len(take_turns(variants, 2).wall["A"]) == 2
-    assert "".join(order) == "AB" + "AAAABBBB" * 2  # short ones several times in a round
+    assert "".join(order) == "AABB" + "AAAABBBB" * 2  # short ones several times in a round
     monkeypatch.setattr(timing, "_SLOW", ((-1.0, 1),))
     assert len(take_turns(variants, 3).wall["A"]) == 1
 
@@ -268,7 +278,7 @@ def test_the_document_holds_everything(report: Report) -> None:
         "Sinkhorn at tau 0.02 from a ready matrix",
         "Sinkhorn at tau 0.02",
         "Sinkhorn at tau 0.01 to a marginal error of 0.001",
-        "evaluate",
+        "Metrics raw and under sinkhorn:tau=0.01",
     ]
     assert found["limits"]["read_gb_per_s"] > 0
     assert found["limits"]["gemm_gflop_per_s"] > 0

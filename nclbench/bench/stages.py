@@ -7,14 +7,18 @@ import numpy as np
 from nclbench.bases import Stored
 from nclbench.bench.data import Data
 from nclbench.bench.peers import Answer
+from nclbench.bench.rankers import SIX
 from nclbench.evaluation import evaluate
+from nclbench.fitting import bases_of, fit_row
 from nclbench.metrics import measure, parse
 from nclbench.metrics.blocks import Blocks
+from nclbench.operators import operators
 from nclbench.pairs import Bases
 from nclbench.potentials import Potentials, sinkhorn
 from nclbench.ranking import Ranking, Request, rank
 from nclbench.results import Results
 from nclbench.similarity import View
+from nclbench.threads import alone
 
 Figures = dict[str, float]
 
@@ -44,10 +48,7 @@ class Stages:
 
     def six(self, names: tuple[str, ...]) -> Figures:
         """Metrics of the queries from the ready matrix; percent as fractions."""
-        found = rank([Request(self.from_matrix(), self.data.relevance)])[0]
-        blocks = Blocks.of(found.query, found.above, found.tied, found.gain)
-        values = measure(blocks, [parse(name) for name in names])
-        return {name: each.value / (100 if each.unit == "percent" else 1) for name, each in values.items()}
+        return _figures(rank([Request(self.from_matrix(), self.data.relevance)])[0], names)
 
     def iterates(self, view: View, tau: float, iterations: int, start: str = "query") -> Answer:
         """Exactly so many plain iterations."""
@@ -60,10 +61,25 @@ class Stages:
             raise ArithmeticError(f"marginal error {found.marginal_error:g} after {found.iterations} passes")
         return _answer(found)
 
+    @alone()
+    def both(self, spec: str) -> list[Figures]:
+        """From embeddings: six metrics of both directions, raw and under an operator. `evaluation` without intervals."""
+        bases = bases_of(self.data.problem, self.data.plan, reverse=False, keep=True)
+        rows = [fit_row(each, operators.parse(each), bases, reverse) for reverse in (False, True) for each in ("none", spec)]
+        bases.fitted()
+        wanted = (self.data.relevance, self.data.relevance.reversed())
+        return [_figures(found, SIX) for found in rank([Request(row.first.seen, wanted[row.reverse]) for row in rows])]
+
     def evaluation(self, spec: str, memory: int | None = None) -> Results:
         """From embeddings: raw and under an operator, both directions, all metrics with their intervals."""
         plan = self.data.plan if memory is None else replace(self.data.plan, memory=memory)
         return evaluate(self.data.problem, spec, details=False, plan=plan)
+
+
+def _figures(found: Ranking, names: tuple[str, ...]) -> Figures:
+    blocks = Blocks.of(found.query, found.above, found.tied, found.gain)
+    values = measure(blocks, [parse(name) for name in names])
+    return {name: each.value / (100 if each.unit == "percent" else 1) for name, each in values.items()}
 
 
 def _answer(found: Potentials) -> Answer:

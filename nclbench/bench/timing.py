@@ -14,6 +14,8 @@ import numpy as np
 Series = list[float]
 # a variant whose first run took so many seconds is run so many times at most
 _SLOW = ((20.0, 1), (3.0, 3))
+# what took longer at first is known well enough
+_ONCE = 1.0
 # what takes less is run several times in a round, at most so many: a single short run shows the caches and not the work
 _LEAST, _MOST = 0.02, 50
 
@@ -79,6 +81,8 @@ def _taken(
     for variant in variants:
         said(variant.name)
         seconds = _timed(variant, turns, memory)
+        if seconds < _ONCE and variant.name not in turns.failed:  # what was loaded and compiled is there now
+            seconds = _timed(variant, turns, memory)
         rounds[variant.name] = min([repeats, *(most for least, most in _SLOW if seconds > least)])
         times[variant.name] = min(_MOST, math.ceil(_LEAST / max(seconds, 1e-9)))
     for number in range(repeats):
