@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -33,6 +33,12 @@ class Scoring(Protocol):
     def pairs(self, queries: Any, items: Any) -> Tensor: ...
     def error(self, queries: Any, items: Any) -> float: ...
     def largest(self, queries: Any, items: Any) -> float: ...
+
+
+class Inner(Scoring, Protocol):
+    """A scorer whose scores are inner products of what was prepared."""
+
+    def write(self, queries: Tensor, items: Tensor, room: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +84,11 @@ class Stored:
         return self.plan.put(block, SUMS if block.dtype.itemsize > SCORES.itemsize else SCORES)
 
     rough = tile
+
+    def within(self, rows: Rows, columns: Rows, room: Tensor) -> Tensor:
+        """The tile; where it must be widened for a room (n, m) of float64, there."""
+        found = self.tile(rows, columns)
+        return room.copy_(found) if room.dtype == SUMS != found.dtype else found
 
     def fine(self, rows: Rows, columns: Rows) -> Tensor:
         return self.tile(rows, columns).to(SUMS)
@@ -139,6 +150,12 @@ class Embedded:
             return self._split.tile(rows, columns)
         return self.scorer.tile(self.queries[rows], self.items[columns])
 
+    def within(self, rows: Rows, columns: Rows, room: Tensor) -> Tensor:
+        """The tile, the fine one for a room (n, m) of float64: in that room, if it can be made there."""
+        if self._inner is not None and (self._split is None or room.dtype == SUMS):
+            return self._inner.write(self.queries[rows], self.items[columns], room)  # type: ignore[arg-type]
+        return self.fine(rows, columns) if room.dtype == SUMS else self.tile(rows, columns)
+
     def rough(self, rows: Rows, columns: Rows) -> Tensor:
         return self.tile(rows, columns) if self._half is None else self._half.tile(rows, columns)
 
@@ -168,6 +185,10 @@ class Embedded:
             out[part] = self.scorer.pairs(self.queries[query[part]], self.items[item[part]])
         return out
 
+    @property
+    def _inner(self) -> Inner | None:
+        return cast(Inner, self.scorer) if getattr(self.scorer, "inner", False) else None
+
     @cached_property
     def _half(self) -> Halves | None:
         return self._halves(split=False) if self.plan.half else None
@@ -185,7 +206,7 @@ class Embedded:
         return self._half
 
     def _halves(self, split: bool) -> Halves | None:
-        if isinstance(self.queries, Ragged) or isinstance(self.items, Ragged) or not getattr(self.scorer, "inner", False):
+        if isinstance(self.queries, Ragged) or isinstance(self.items, Ragged) or self._inner is None:
             return None
         try:
             return Halves.of(self.queries, self.items, split)

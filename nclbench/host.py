@@ -1,8 +1,9 @@
 """What numpy does quicker than torch where memory is the processor's own.
 
-Its OpenBLAS multiplies a matrix and a vector as fast as memory gives the matrix, its exponentials take half the time, and it asks
-for large pages, without which much memory that is written for the first time costs four times as much. On another device torch
-does all of it.
+Its OpenBLAS multiplies matrices quicker (by a sixth; twice as fast on AMD processors with AVX-512, which torch's library does not
+use there), and a matrix and a vector as fast as memory gives the matrix; its exponentials take half the time; and it asks for
+large pages, without which much memory that is written for the first time costs four times as much. On another device torch does
+all of it.
 """
 
 import numpy as np
@@ -11,6 +12,17 @@ from torch import Tensor
 
 # what is smaller is memory used before, in which no page is new
 LARGE = 32 << 20
+
+
+def product(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
+    """(n, D), (m, D) of one dtype -> (n, m), left right^T. out: where to. Last bits depend on the shape."""
+    if left.device.type != "cpu":
+        return torch.mm(left, right.T, out=out)
+    with np.errstate(all="ignore"):
+        if out is None:
+            return torch.from_numpy(left.numpy() @ right.numpy().T)
+        np.matmul(left.numpy(), right.numpy().T, out=out.numpy())
+    return out
 
 
 def mv(matrix: Tensor, vector: Tensor) -> Tensor:

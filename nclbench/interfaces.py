@@ -5,7 +5,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from nclbench.halves import Halves
-from nclbench.plan import Plan
+from nclbench.plan import SUMS, Plan
 
 Rows = slice | Tensor
 
@@ -45,6 +45,16 @@ class Base(Protocol):
     def rough(self, rows: Rows, columns: Rows) -> Tensor: ...
     def fine(self, rows: Rows, columns: Rows) -> Tensor: ...
     def exact(self, query: Tensor, item: Tensor) -> Tensor: ...
+
+
+def within(base: Base, rows: Rows, columns: Rows, room: Tensor) -> Tensor:
+    """A tile of a base, the fine one for a room (n, m) of float64: in that room if it is made anew and can be made there."""
+    found: Tensor
+    if hasattr(base, "within"):
+        found = base.within(rows, columns, room)
+    else:
+        found = base.fine(rows, columns) if room.dtype == SUMS else base.tile(rows, columns)
+    return found
 
 
 class Over:
@@ -124,6 +134,6 @@ class Scores(Protocol):
     def alike(self) -> Tensor | None: ...
     @property
     def operands(self) -> Halves | None: ...
-    def strip(self, rows: slice, fine: bool) -> Tensor: ...
+    def strip(self, rows: slice, room: Tensor) -> Tensor: ...
     def reversed(self) -> "Scores": ...
     def reduce(self, *reducers: Any) -> list[Any]: ...

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from nclbench import host
+from nclbench.bases import Embedded
 from nclbench.halves import Halves
-from nclbench.interfaces import Base, Over, Rows
+from nclbench.interfaces import Over, Rows
+from nclbench.plan import SCORES, SUMS
 
 
 @dataclass(eq=False)
@@ -24,7 +26,7 @@ class Kept(Over):
     open: while operators are fitted. A kernel of the same size may stand beside the scores.
     """
 
-    base: Base
+    base: Embedded
     open: bool = True
     shelf: dict[str, Any] = field(default_factory=dict)
     _scores: Tensor | None = None
@@ -52,16 +54,29 @@ class Kept(Over):
         return fine and self.base.fresh(fine)
 
     def tile(self, rows: Rows, columns: Rows) -> Tensor:
-        if not isinstance(rows, slice) or not isinstance(columns, slice):
-            return self.base.tile(rows, columns)
-        whole = columns.start == 0 and columns.stop == self.shape[1]
-        strip = rows.start, rows.stop
-        if self._scores is not None and ((whole and strip in self._strips) or (not self.open and self._there[rows].all())):
+        return self._tile(rows, columns, None)
+
+    def within(self, rows: Rows, columns: Rows, room: Tensor) -> Tensor:
+        """The tile, or the fine one for a room of float64: in that room, unless it is kept elsewhere."""
+        return self.base.within(rows, columns, room) if room.dtype == SUMS else self._tile(rows, columns, room)
+
+    def _tile(self, rows: Rows, columns: Rows, room: Tensor | None) -> Tensor:
+        strip = _strip(rows, columns, self.shape[1])
+        slices = isinstance(rows, slice) and isinstance(columns, slice)
+        if self._scores is not None and slices and (strip in self._strips or (not self.open and self._there[rows].all())):
             return self._scores[rows, columns]
-        made = self.base.tile(rows, columns)
-        if self.open and whole:
-            self._keep(strip, made)
-        return made
+        place = self._reserved(strip) if self.open and strip is not None else None
+        if strip is None or place is None:
+            return self.base.tile(rows, columns) if room is None else self.base.within(rows, columns, room)
+        try:
+            made = self.base.within(rows, columns, place)
+        except BaseException:
+            self._there[rows] = False
+            raise
+        if made.data_ptr() != place.data_ptr():
+            place.copy_(made)
+        self._strips.add(strip)
+        return place
 
     def rough(self, rows: Rows, columns: Rows) -> Tensor:
         """What is kept, where it is there, is no rougher."""
@@ -80,22 +95,29 @@ class Kept(Over):
         self.open = False
         self.shelf.clear()
 
-    def _keep(self, strip: tuple[int, int], made: Tensor) -> None:
+    def _reserved(self, strip: tuple[int, int]) -> Tensor | None:
+        """Where a strip is to be made, if it is to be kept."""
         rows = slice(*strip)
         with self._lock:
             if self._scores is None:
-                self.open = self.plan.keeps(2 * made.element_size() * self.shape[0] * self.shape[1])
+                self.open = self.plan.keeps(2 * SCORES.itemsize * self.shape[0] * self.shape[1])
                 if self.open:
-                    self._scores = self._room(made)
+                    self._scores = self._room()
             if self._scores is None or self._there[rows].any():
-                return
+                return None
             self._there[rows] = True
-        self._scores[rows] = made
-        self._strips.add(strip)
+        return self._scores[rows]
 
-    def _room(self, made: Tensor) -> Tensor | None:
+    def _room(self) -> Tensor | None:
         try:
-            return host.room(self.shape, made)
+            return host.room(self.shape, torch.empty(0, dtype=SCORES, device=self.plan.device))
         except torch.OutOfMemoryError:  # of a device
             self.open = False
             return None
+
+
+def _strip(rows: Rows, columns: Rows, width: int) -> tuple[int, int] | None:
+    """First and last row of whole rows, None for any other part."""
+    if isinstance(rows, Tensor) or isinstance(columns, Tensor) or (columns.start, columns.stop) != (0, width):
+        return None
+    return rows.start, rows.stop

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from nclbench import host, processes
+from nclbench.entries import log_sums, logits, maxima
 from nclbench.interfaces import Scores
 from nclbench.plan import HALF, SCORES, SUMS
-from nclbench.strips import apart, blocks, parts, strips
+from nclbench.strips import apart, blocks, parts, spare, strips
 from nclbench.wide import Wide, plus, zero
 
 # up to so many entries everything is float64; beyond, scores and kernel are float32, and sums of more than a block float64.
@@ -141,10 +142,10 @@ class Kernel:
         totals = torch.zeros_like(self.mass)
 
         def work(mine: Iterator[slice]) -> tuple[Tensor, Wide]:
-            least, whole = torch.ones_like(weight[:1]), zero(weight)
+            least, whole, room = torch.ones_like(weight[:1]), zero(weight), None if self.keep else self._spare()
             for rows in mine:
                 mass = torch.zeros_like(weight)
-                for block, part in self._blocks(rows):
+                for block, part in self._blocks(rows, room):
                     total = host.mv(block, scaled)
                     totals[part] = total.clamp_(min=tiny)
                     mass += host.mv(block.T, shares[part] / total)
@@ -156,94 +157,83 @@ class Kernel:
         least = -plan.largest(-torch.stack([part for part, _ in found]).amin(0))
         return least.clamp(min=tiny), totals, plan.wide_total([part for _, part in found])
 
-    def _blocks(self, rows: slice) -> Iterator[tuple[Tensor, slice]]:
+    def _blocks(self, rows: slice, room: Tensor | None) -> Iterator[tuple[Tensor, slice]]:
         """Blocks of a strip with the rows they are: small enough to stay in cache, and for sums of few addends."""
-        strip = self.kept[rows.start] if self.keep else self._scored(rows)
+        strip = self.kept[rows.start] if room is None else self._scored(rows, room)
         for part in blocks(strip):
             there = slice(rows.start + part.start, rows.start + part.stop)
-            block = strip[part] if self.keep else self._made(strip[part], there)
+            block = strip[part] if room is None else self._made(strip[part], there, room[part])
             yield block.to(self.kind).div_(_LIFT) if self.packed else block, there
 
-    def _scored(self, rows: slice) -> Tensor:
-        return self.scores.strip(rows, self.kind == SUMS)
+    def _spare(self) -> Tensor:
+        return spare(self.strips, self.column, self.kind)
 
-    def _logits(self, scores: Tensor, room: Tensor | None = None) -> Tensor:
-        """L + taken, row by row in memory that is not the caller's: this room, if it is of the dtype."""
-        if room is None or room.dtype != scores.dtype:
-            mine = self.scores.fresh(self.kind == SUMS) and scores.is_contiguous()
-            room = scores if mine else scores.new_empty(scores.shape)
-        logits = torch.mul(scores, self.scale, out=room)
-        return logits if self.taken is None else logits.add_(self.taken.to(logits.dtype))
+    def _scored(self, rows: slice, room: Tensor) -> Tensor:
+        """The scores of a strip, in this room or where they are kept."""
+        room = room[: rows.stop - rows.start]
+        found = self.scores.strip(rows, room)
+        elsewhere = found.data_ptr() != room.data_ptr() and found.dtype == room.dtype
+        return room.copy_(found) if elsewhere and self.scores.fresh(self.kind == SUMS) else found
 
-    def _made(self, scores: Tensor, rows: slice) -> Tensor:
-        out = self._logits(scores)
-        if out.dtype != self.kind:
-            out = out.add_(self.row[rows, None].to(out.dtype)).to(self.kind)
-            return self._finished(out)
-        row = self.row[rows, None].to(out.dtype)
-        for part in parts(out):
-            self._finished(out[part].add_(row[part]))
-        return out
+    def _made(self, scores: Tensor, rows: slice, room: Tensor) -> Tensor:
+        """Their entries of K, in a room of its dtype, which may be that of the scores."""
+        row, column, same = self.row[rows, None].to(scores.dtype), self.column.to(self.kind), scores.dtype == self.kind
+        for part in parts(scores):
+            # in the order in which maxima were found: of each row one entry is exactly 0 before the columns' come off
+            rest = logits(scores[part], self.scale, self.taken, room[part] if same else None).add_(row[part])
+            self._finished((rest if same else room[part].copy_(rest)).add_(column))
+        return room
 
-    def _finished(self, logits: Tensor) -> Tensor:
-        return host.exp_(logits.add_(self.column.to(self.kind)).clamp_(min=_FLOOR[self.kind]))
+    def _finished(self, rest: Tensor) -> Tensor:
+        return host.exp_(rest.clamp_(min=_FLOOR[self.kind]))
 
     def _scale(self, bias: Tensor, attraction: Tensor | None = None) -> None:
         """Takes the maxima of the rows of L + b off, and those of the columns of the rest."""
         self.taken = bias if bool(bias.any()) else None
         self.kept.clear()
-        in_place = self.keep and not self.packed
-        rooms = self.scores.plan.attempt(lambda: apart(self.strips, self.column, self.kind)) if in_place else {}
+        plan, in_place = self.scores.plan, self.keep and not self.packed
+        rooms = plan.attempt(lambda: apart(self.strips, self.column, self.kind)) if in_place else {}
+        # scores that stay as they are until they are needed again
+        left: dict[int, Tensor] = {}
 
         def work(mine: Iterator[slice]) -> tuple[Tensor, Tensor]:
             top, drawn = torch.full((2, len(self.column)), -torch.inf, dtype=SUMS, device=self.column.device)
+            room = None if in_place else self._spare()
             for rows in mine:
-                room = rooms.get(rows.start)
-                logits = self._logits(self._scored(rows), room)
+                scores = self._scored(rows, rooms[rows.start] if room is None else room)
                 if attraction is not None:
-                    torch.logaddexp(drawn, _log_sums(logits, attraction[rows]), out=drawn)
-                same = logits.dtype == self.kind
-                rest = logits if same else torch.empty_like(logits, dtype=self.kind) if room is None else room
-                for part in parts(logits):
-                    best = logits[part].amax(1)
-                    self.row[rows.start + part.start : rows.start + part.stop] = -best.to(SUMS)
-                    logits[part] -= best[:, None]
-                    if not same:
-                        rest[part] = logits[part]
-                    torch.maximum(top, rest[part].amax(0).to(SUMS), out=top)
-                if in_place:
-                    self.kept[rows.start] = rest
+                    torch.logaddexp(drawn, log_sums(scores, self.scale, attraction[rows]), out=drawn)
+                best, rest = maxima(scores, self.scale, self.taken)
+                self.row[rows] = -best
+                torch.maximum(top, rest, out=top)
+                if in_place and (scores.dtype == self.kind or not self.scores.fresh(self.kind == SUMS)):
+                    left[rows.start] = scores
             return top, drawn
 
-        found, plan = self._over_strips(work), self.scores.plan
+        found = self._over_strips(work)
         self.column = -plan.largest(torch.stack([top for top, _ in found]).amax(0))
         if attraction is not None:
             self.attraction = plan.log_total(torch.stack([drawn for _, drawn in found]).logsumexp(0))
-        if self.packed:
-            for made in self._over_strips(lambda mine: {rows.start: self._pack(rows) for rows in mine}):
-                self.kept.update(made)
-        elif self.keep:
-            self._over_strips(self._finish)
 
-    def _finish(self, mine: Iterator[slice]) -> None:
-        for rows in mine:
-            for part in parts(self.kept[rows.start]):
-                self._finished(self.kept[rows.start][part])
+        def made(mine: Iterator[slice]) -> dict[int, Tensor]:
+            if not in_place:
+                room = self._spare()
+                return {rows.start: self._pack(rows, room) for rows in mine}
+            return {rows.start: self._finish(rows, rooms[rows.start], left.pop(rows.start, None)) for rows in mine}
 
-    def _pack(self, rows: slice) -> Tensor:
-        return self._made(self._scored(rows), rows).mul_(_LIFT).to(HALF)
+        if self.keep:
+            for strips in self._over_strips(made):
+                self.kept.update(strips)
+
+    def _finish(self, rows: slice, room: Tensor, scores: Tensor | None) -> Tensor:
+        return self._made(self._scored(rows, room) if scores is None else scores, rows, room)
+
+    def _pack(self, rows: slice, room: Tensor) -> Tensor:
+        scores = self._scored(rows, room)
+        return self._made(scores, rows, room[: len(scores)]).mul_(_LIFT).to(HALF)
 
     def _over_strips(self, work: Callable[[Iterator[slice]], Any]) -> list[Any]:
         return self.scores.plan.share(work, self.strips)
-
-
-def _log_sums(logits: Tensor, mass: Tensor) -> Tensor:
-    """(n, m), (n,) -> (m,) log sum_i mass_i exp(logits_ij), with the columns' own maxima, a part in cache at a time."""
-    top, shares = logits.amax(0), mass.to(logits.dtype)
-    whole = torch.zeros(len(top), dtype=SUMS, device=top.device)
-    for part in parts(logits):
-        whole += host.mv(host.exp_(logits[part] - top).T, shares[part])
-    return top.to(SUMS) + whole.log()
 
 
 def _kind(n: int, m: int) -> torch.dtype:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nclbench.groups import Groups
 from nclbench.halves import Halves
-from nclbench.interfaces import Base, Reducer
+from nclbench.interfaces import Base, Reducer, within
 from nclbench.maps import NEAR, TileMap
 from nclbench.plan import SCORE_ROUNDOFF, SUMS, Plan
 from nclbench.processes import retried
@@ -49,8 +49,7 @@ class View:
     @cached_property
     def tolerance(self) -> float:
         """Scores this close are ties. Plain scores tie when equal; fitted vectors differ in their last bits."""
-        fitted = 0.0 if self.map is None else self.map.tolerance(self.base.largest, self.base.spread)
-        return max(fitted, self.base.tolerance)
+        return max(self.base.tolerance, 0.0 if self.map is None else self.map.tolerance(self.base.largest, self.base.spread))
 
     @cached_property
     def error(self) -> float:
@@ -152,11 +151,12 @@ class View:
     @property
     def operands(self) -> Halves | None:
         found: Halves | None = getattr(self.base, "operands", None)
-        return found.turned() if found is not None and self.reverse else found
+        return found.turned() if found and self.reverse else found
 
-    def strip(self, rows: slice, fine: bool = False) -> Tensor:
-        """(n, M) these rows of a plain view, all columns."""
-        return self.plain(rows, slice(0, self.shape[1]), fine)
+    def strip(self, rows: slice, room: Tensor) -> Tensor:
+        """(n, M) these rows of a plain view; fine for a room (n, M) of float64, and in that room if made anew."""
+        whole = slice(0, self.shape[1])
+        return within(self.base, whole, rows, room.T).T if self.reverse else within(self.base, rows, whole, room)
 
 
 Job = tuple[View, Reducer]

@@ -11,9 +11,9 @@ from nclbench.plan import Plan
 
 # entries of a strip: what a thread holds of a recomputed kernel; of a block, which products read twice; and of a part, which
 # one operation after the other looks at
-STRIP, BLOCK, PART = 1 << 21, 1 << 20, 1 << 18
+STRIP, BLOCK, PART = 1 << 22, 1 << 20, 1 << 18
 # products of fewer rows take longer for each; wide strips have so many, unless they would have more entries than this
-FEWEST, WIDEST = 96, 1 << 23
+FEWEST, WIDEST = 160, 1 << 23
 # below so many entries one thread is done before others have begun
 ONE = 1 << 21
 
@@ -30,12 +30,15 @@ def strips(n: int, m: int, plan: Plan) -> list[slice]:
 
 
 def apart(mine: Sequence[slice], columns: Tensor, kind: torch.dtype) -> dict[int, Tensor]:
-    """Memory for a process's strips of as many columns, by their first row, in one piece; none where they are small."""
+    """Memory for a process's strips of as many columns, by their first row, in one piece."""
     counts, like = [rows.stop - rows.start for rows in mine], columns.new_empty(0).to(kind)
-    shape = sum(counts), len(columns)
-    if shape[0] * shape[1] * like.itemsize <= host.LARGE:
-        return {}
-    return {rows.start: part for rows, part in zip(mine, torch.split(host.room(shape, like), counts), strict=True)}
+    parts = torch.split(host.room((sum(counts), len(columns)), like), counts)
+    return {rows.start: part for rows, part in zip(mine, parts, strict=True)}
+
+
+def spare(mine: Sequence[slice], columns: Tensor, kind: torch.dtype) -> Tensor:
+    """Memory for one of them at a time."""
+    return host.room((max((rows.stop - rows.start for rows in mine), default=0), len(columns)), columns.new_empty(0).to(kind))
 
 
 def blocks(strip: Tensor) -> Iterator[slice]:

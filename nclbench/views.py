@@ -193,6 +193,6 @@ class Watched:
         self.looked.add((self.rows, self.columns, True))
         return self.view.operands
 
-    def strip(self, rows: slice, fine: bool) -> Tensor:
+    def strip(self, rows: slice, room: Tensor) -> Tensor:
         self.looked.add((self.rows, self.columns, True))
-        return self.view.strip(rows, fine)
+        return self.view.strip(rows, room)

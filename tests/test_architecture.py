@@ -21,7 +21,7 @@ FLOORS = {
     "1b+": "machines",
     "2": "problem results reported temperature maps looks groups halves",
     "2b": "fusion folds leaks interfaces ragged strips",
-    "2b+": "fused",
+    "2b+": "fused entries",
     "3": "bases similarity reducers counting scorers/",
     "3a": "choosing both compounds keeping remembered outranking unwritten",
     "3a+": "leaders",

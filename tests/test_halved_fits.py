@@ -153,10 +153,10 @@ def test_a_device_out_of_memory_packs_and_then_streams(monkeypatch: pytest.Monke
     monkeypatch.setattr(kernel.Kernel, "_finished", scarce)
     assert sinkhorn(view(Plan(memory=KEPT, packed=True)), 0.05, iters=2).path == "kept kernel, half"
 
-    def scarcer(self: kernel.Kernel, rows: slice) -> torch.Tensor:
+    def scarcer(self: kernel.Kernel, rows: slice, room: torch.Tensor) -> torch.Tensor:
         if rows.start > 30:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return packed(self, rows)
+        return packed(self, rows, room)
 
     monkeypatch.setattr(kernel.Kernel, "_pack", scarcer)
     found = sinkhorn(view(Plan(memory=KEPT, packed=True)), 0.05, iters=2)

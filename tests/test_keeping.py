@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from nclbench import evaluate, kernel, strips
+from nclbench import evaluate, host, kernel, strips
 from nclbench.bases import Embedded
 from nclbench.keeping import Kept
 from nclbench.pairs import Bases
 from nclbench.plan import Plan
-from nclbench.scorers.dot import Cosine
 
 N, M = 67, 45
 SIZE = 4 * N * M
@@ -37,13 +36,14 @@ def _large(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def products(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Entries of every float32 product, as they are made."""
     made: list[int] = []
-    plain = Cosine.tile
+    plain = host.product
 
-    def counted(self: Cosine, queries: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
-        made.append(len(queries) * len(items))
-        return plain(self, queries, items)
+    def counted(left: torch.Tensor, right: torch.Tensor, *more: torch.Tensor) -> torch.Tensor:
+        if left.dtype == torch.float32:
+            made.append(len(left) * len(right))
+        return plain(left, right, *more)
 
-    monkeypatch.setattr(Cosine, "tile", counted)
+    monkeypatch.setattr(host, "product", counted)
     return made
 
 
@@ -146,4 +146,9 @@ class Marked:
     def tile(self, rows: Any, columns: Any) -> torch.Tensor:
         self._calls.append((rows, columns))
         made: torch.Tensor = self._base.tile(rows, columns)
+        return made
+
+    def within(self, rows: Any, columns: Any, room: torch.Tensor) -> torch.Tensor:
+        self._calls.append((rows, columns))
+        made: torch.Tensor = self._base.within(rows, columns, room)
         return made

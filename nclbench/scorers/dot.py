@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from nclbench import host
 from nclbench.compiled import worthwhile
 from nclbench.compiled.products import products
 from nclbench.errors import InputError
@@ -38,16 +39,21 @@ class _Product:
     inner: ClassVar[bool] = True
 
     def tile(self, queries: Tensor, items: Tensor) -> Tensor:
-        return queries @ items.T
+        return host.product(queries, items)
 
     def fine(self, queries: Tensor, items: Tensor) -> Tensor:
+        return self.write(queries, items, queries.new_empty((len(queries), len(items)), dtype=SUMS))
+
+    def write(self, queries: Tensor, items: Tensor, room: Tensor) -> Tensor:
+        """The tile into room (n, m), the fine one where that is of float64."""
+        if room.dtype == SCORES:
+            return host.product(queries, items, room)
         # in blocks: whole rows against 20000 items would otherwise hold all of these in float64
-        out = queries.new_empty((len(queries), len(items)), dtype=SUMS)
         for top in range(0, len(queries), _CHUNK):
             rows = queries[top : top + _CHUNK].to(SUMS)
             for left in range(0, len(items), _CHUNK):
-                out[top : top + _CHUNK, left : left + _CHUNK] = rows @ items[left : left + _CHUNK].to(SUMS).T
-        return out
+                host.product(rows, items[left : left + _CHUNK].to(SUMS), room[top : top + _CHUNK, left : left + _CHUNK])
+        return room
 
     def pairs(self, queries: Tensor, items: Tensor) -> Tensor:
         # a product of two float32 numbers is exact in float64: only the order of the additions matters

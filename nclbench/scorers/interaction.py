@@ -27,6 +27,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from nclbench import host
 from nclbench.plan import SCORE_ROUNDOFF, SCORES, SUMS, Plan
 from nclbench.problem import Embeddings
 from nclbench.ragged import Ragged
@@ -156,5 +157,6 @@ def _products(words: Words, frames: Frames, right: Tensor, room: Tensor) -> Tens
     """(n, L, F, m) in the room given. right: (F m, D) vectors of the frames."""
     (n, length), (m, count) = words.place.shape, frames.place.shape
     product = room[: n * length * count * m].view(n * length, count * m)
-    s = torch.mm(words.vectors(right.dtype).flatten(0, 1), right.T, out=product).view(n, length, count, m)
+    host.product(words.vectors(right.dtype).flatten(0, 1), right, out=product)
+    s = product.view(n, length, count, m)
     return s if bool(frames.there.all()) else s.masked_fill_(~frames.there.T, NONE)
