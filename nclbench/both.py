@@ -74,5 +74,5 @@ def _added(values: Tensor | None, part: slice, tile: Tensor) -> Tensor | None:
 
 def _bars(counter: CountAbove, counts: Tensor, part: slice, along: slice, tile: Tensor, added: Tensor | None) -> Bars:
     """Of the tile's lines `part`, in which scores of `along` stand."""
-    over, under, item, sure = (values[part].numpy() for values in (*counter.bars[tile.dtype], counter.item, counts[0]))
+    over, under, item, sure = (values[part].numpy() for values in (*counter.bars(tile.dtype), counter.item, counts[0]))
     return Bars(over, under, item - along.start, sure, None if added is None else added.numpy())

@@ -4,15 +4,14 @@ Each gives values per row of the view that it runs on.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from nclbench.compiled.counts import count
 from nclbench.memory import breadth
-from nclbench.plan import COUNTS, SCORES, SUMS, Plan
+from nclbench.plan import COUNTS, Plan
 
 State = tuple[Tensor, ...]
 Exact = Callable[[Tensor, Tensor], Tensor]
@@ -52,6 +51,7 @@ class CountAbove:
     error: float
     tolerance: float
     fast: bool = False
+    _bars: dict[torch.dtype, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False)
     whole_rows = False
     fine = False
     settles = True
@@ -71,20 +71,19 @@ class CountAbove:
             self._count(state[0], tile, rows, columns, slice(start, min(start + size, last)))
         return state
 
-    @cached_property
-    def bars(self) -> dict[torch.dtype, tuple[Tensor, Tensor]]:
-        """(P,), (P,) what surely lies above a threshold and what may tie with it, in the precisions of tiles."""
-        margin = self.error + self.tolerance
-        return {
-            kind: (outward(self.threshold + margin, kind, torch.inf), outward(self.threshold - margin, kind, -torch.inf))
-            for kind in (SCORES, SUMS)
-        }
+    def bars(self, kind: torch.dtype) -> tuple[Tensor, Tensor]:
+        """(P,), (P,) what surely lies above a threshold and what may tie with it, in the precision of tiles."""
+        if kind not in self._bars:
+            margin = self.error + self.tolerance
+            over, under = outward(self.threshold + margin, kind, torch.inf), outward(self.threshold - margin, kind, -torch.inf)
+            self._bars[kind] = over, under
+        return self._bars[kind]
 
     def _count(self, counts: Tensor, tile: Tensor, rows: slice, columns: slice, pairs: slice) -> None:
         local = self.query[pairs] - rows.start
         aligned = len(local) == len(tile) and bool((local[1:] > local[:-1]).all())
         x = tile if aligned else tile[local]
-        over, under = (bar[pairs] for bar in self.bars[tile.dtype])
+        over, under = (bar[pairs] for bar in self.bars(tile.dtype))
         flags = torch.empty_like(x)
         sure = torch.gt(x, over[:, None], out=flags).sum(1).to(COUNTS)
         likely = torch.ge(x, under[:, None], out=flags).sum(1).to(COUNTS)
@@ -97,7 +96,7 @@ class CountAbove:
 
     def _read(self, counts: Tensor, tile: Tensor, rows: slice, columns: slice, pairs: slice) -> None:
         query, item, over, under, sure = (
-            values[pairs].numpy() for values in (self.query, self.item, *self.bars[tile.dtype], counts[0])
+            values[pairs].numpy() for values in (self.query, self.item, *self.bars(tile.dtype), counts[0])
         )
         near = count(tile.numpy(), (rows.start, columns.start), query, item, over, under, sure)
         self.decide(counts, Seen(tile), rows, columns, torch.from_numpy(near) + pairs.start)
@@ -109,7 +108,7 @@ class CountAbove:
             self._score(counts, seen, rows, columns, undecided[start : start + step])
 
     def _score(self, counts: Tensor, seen: Seen, rows: slice, columns: slice, pairs: Tensor) -> None:
-        over, under = (bar[pairs, None] for bar in self.bars[seen.tile.dtype])
+        over, under = (bar[pairs, None] for bar in self.bars(seen.tile.dtype))
         near = seen.lines(self.query[pairs] - rows.start)
         hit = ((near >= under) & ~(near > over)).nonzero()
         self.settle(counts, pairs[hit[:, 0]], hit[:, 1] + columns.start)

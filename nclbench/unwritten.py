@@ -26,7 +26,7 @@ def counted(view: View, counter: CountAbove, operands: Halves) -> tuple[Tensor, 
     A pair's own score lies within the error of its threshold, so that it is never among those that are surely above.
     """
     (counts,) = counter.init(view.shape, view.plan)
-    over, under = counter.bars[SCORES]
+    over, under = counter.bars(SCORES)
     bias = counts.new_zeros(view.shape[1], dtype=SCORES) if view.map is None else view.map.column[0].to(SCORES)
     step, whole = view.plan.tile[0], len(counter.query)
     for start in range(0, whole, step):

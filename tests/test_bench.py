@@ -16,11 +16,11 @@ import pytest
 import torch
 
 from nclbench import Problem, evaluate
-from nclbench.bench import peers, rankers, table
+from nclbench.bench import limits, peers, rankers, table
 from nclbench.bench.contests import OURS
 from nclbench.bench.data import Data
 from nclbench.bench.figures import Figure
-from nclbench.bench.limits import best_gemm
+from nclbench.bench.limits import gemms
 from nclbench.bench.loops import exp_domain, log_domain, sorted_metrics
 from nclbench.bench.peers import FIXED, MORE, TOLERANT, Peer, Task, importable
 from nclbench.bench.runs import SCHEMA, Report, run
@@ -79,11 +79,15 @@ def test_data_are_unit_vectors_with_hubs_and_the_same_every_time(data: Data) -> 
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_the_gemm_makes_all_of_s(data: Data, threads: int) -> None:
-    found = best_gemm(data, threads)
-    assert found.how.startswith("tiles of ")
-    assert found.flops == 2 * 130 * 130 * 24
-    found.call()
+def test_each_library_makes_all_of_s(data: Data, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    monkeypatch.setattr(limits, "_once", lambda call: (call(), rates.append(1.0 / (1 + len(rates))), rates[-1])[2])
+    found = gemms(data, threads)
+    assert list(found) == ["numpy", "torch"]  # the one that was quicker comes first
+    for name, each in found.items():
+        assert each.how.startswith(f"{name}, tiles of ")
+        assert each.flops == 2 * 130 * 130 * 24
+        each.call()
 
 
 _THREADS = """

@@ -3,7 +3,7 @@
 A contest is one piece of work, run in turns; ratios are medians over rounds.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -35,20 +35,26 @@ class Contest:
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """What contests are made from. reading: bytes of a large array, and a call that reads it.
+    """What contests are made from. gemms: by library, the fastest first. reading: bytes of a large array, and a call that
+    reads it.
 
     peers: whether others take part; more: also those that only benchmarks/ runs.
     """
 
     data: Data
-    gemm: Gemm
+    gemms: Mapping[str, Gemm]
     reading: tuple[int, Callable[[], None]]
     peers: bool = True
     more: bool = False
 
     @property
-    def _limit(self) -> Variant:
-        return Variant(GEMM, self.gemm.call)
+    def _limits(self) -> list[Variant]:
+        """The fastest GEMM, which others are measured by, and those of other libraries."""
+        best, *others = self.gemms.items()
+        return [Variant(GEMM, best[1].call), *(Variant(f"{GEMM}, {name}", each.call) for name, each in others)]
+
+    def _limited(self, turns: Turns) -> list[Figure]:
+        return [plain(turns, GEMM), *(multiple(turns, each.name, GEMM) for each in self._limits[1:])]
 
     def _most(self, elements: int, value: float) -> Goal | None:
         """A goal beside a GEMM, stated for so many entries of S and more."""
@@ -59,21 +65,20 @@ class Setting:
         stages = Stages(self.data)
         view = stages.from_embeddings()
         everything, few = f"{OURS}, ranks and ten best both ways", f"{OURS}, ten best of each query alone"
-        variants = [
-            self._limit,
+        ours = [
             Variant(f"{OURS}, ranks both ways", lambda: stages.ranks(view)),
             Variant(everything, lambda: stages.ranks(view, 10)),
             Variant(few, lambda: stages.top(view)),
-            *self._rankers([FAISS], self.data),
         ]
+        others = list(self._rankers([FAISS], self.data))
 
         def judge(turns: Turns) -> list[Figure]:
             goals = {everything: self._most(_LARGE, 1.5)}
-            found = [plain(turns, GEMM), *(multiple(turns, v.name, GEMM, goals.get(v.name)) for v in variants[1:4])]
+            found = [multiple(turns, v.name, GEMM, goals.get(v.name)) for v in ours]
             least = 1 / 1.5 if self.data.elements >= _LARGE else None
-            return [*found, *(beside(turns, v.name, everything, least) for v in variants[4:])]
+            return [*self._limited(turns), *found, *(beside(turns, v.name, everything, least) for v in others)]
 
-        return Contest("Ranking from embeddings", tuple(variants), judge)
+        return Contest("Ranking from embeddings", (*self._limits, *ours, *others), judge)
 
     def matrix(self) -> Contest:
         """Ranking both ways from a ready S."""
@@ -152,7 +157,7 @@ class Setting:
         steps = 2 if self.data.elements > _SMALL else 20
         short, long = "one iteration", f"{1 + steps} iterations"
         variants = (
-            self._limit,
+            *self._limits,
             Variant(short, lambda: stages.iterates(view, tau, 1)),
             Variant(long, lambda: stages.iterates(view, tau, 1 + steps)),
         )
@@ -161,7 +166,7 @@ class Setting:
             alone = per_step(turns.seconds[long], turns.seconds[short], steps)
             value = over(alone, turns.seconds[GEMM]) if alone else None
             goal = self._most(_LARGE, 1.15)
-            return [plain(turns, GEMM), single(f"{OURS}, one pass", alone, value, "x its GEMM", goal)]
+            return [*self._limited(turns), single(f"{OURS}, one pass", alone, value, "x its GEMM", goal)]
 
         return Contest(f"Sinkhorn at tau {tau:g}, streamed from embeddings", variants, judge)
 
@@ -192,7 +197,7 @@ class Setting:
             peers.append(_foreign(other, lambda: sort_and_pot(self.data, tau, iterations)))
         whole = f"{OURS}, evaluate, with intervals"
         variants = (
-            self._limit,
+            *self._limits,
             Variant(OURS, lambda: stages.both(spec)),
             Variant(whole, lambda: stages.evaluation(spec)),
             *peers,
@@ -201,7 +206,7 @@ class Setting:
         def judge(turns: Turns) -> list[Figure]:
             least = 8.0 if self.data.elements >= _MIDDLE else None
             goal = self._most(_MIDDLE, 2.3)
-            found = [plain(turns, GEMM), multiple(turns, OURS, GEMM, goal), multiple(turns, whole, GEMM)]
+            found = [*self._limited(turns), multiple(turns, OURS, GEMM, goal), multiple(turns, whole, GEMM)]
             return [*found, *(beside(turns, each.name, OURS, least) for each in peers)]
 
         return Contest(f"Metrics raw and under {spec}, both ways, from embeddings", variants, judge)

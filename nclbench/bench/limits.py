@@ -11,9 +11,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_info
 from torch import Tensor
 
+from nclbench import host
 from nclbench.bench.data import Data
+from nclbench.blas import single
 from nclbench.plan import SCORES, Plan
 
 # entries of the array that is read: 256 MB, far beyond any cache
@@ -35,28 +38,44 @@ def reading(plan: Plan, entries: int = LARGE) -> tuple[int, Callable[[], None]]:
 
 @dataclass(frozen=True)
 class Gemm:
-    """The fastest way found to make S tile by tile in one buffer. how: tile and threads. flops: of one call."""
+    """The fastest way found to make S tile by tile in one buffer. how: library, tile and threads. flops: of one call."""
 
     how: str
     call: Callable[[], None]
     flops: float
 
 
-def best_gemm(data: Data, threads: int) -> Gemm:
-    """Tiles of several shapes, with the threads of one product or with one thread a strip: the best of two runs each."""
+Multiply = Callable[[Tensor, Tensor, Tensor], Any]
+
+
+def gemms(data: Data, threads: int) -> dict[str, Gemm]:
+    """The best of each library, the best of all first: tiles of several shapes, with the threads of one product or with one
+    thread a strip, two runs of each."""
     queries, items = (data.plan.put(side, SCORES) for side in (data.queries, data.items))
-    candidates = {}
+    libraries: dict[str, Multiply] = {"torch": lambda left, right, out: torch.mm(left, right.T, out=out)}
+    if data.plan.device == "cpu":
+        libraries["numpy"] = host.product
+    found = {}
+    for name, multiply in libraries.items():
+        candidates = dict(_candidates(queries, items, data.plan.device, threads, multiply))
+        seconds = {how: min(_once(call) for _ in range(2)) for how, call in candidates.items()}
+        best = min(seconds, key=seconds.__getitem__)
+        found[name] = seconds[best], Gemm(f"{name}, {best}", candidates[best], 2.0 * data.elements * data.dim)
+    return {name: gemm for name, (_, gemm) in sorted(found.items(), key=lambda each: each[1][0])}
+
+
+def _candidates(
+    queries: Tensor, items: Tensor, device: str, threads: int, multiply: Multiply
+) -> Iterator[tuple[str, Callable[[], None]]]:
+    several = threads > 1 and device == "cpu"
     for tile in dict.fromkeys((rows or len(queries), columns or len(items)) for rows, columns in _TILES):
         if tile[0] > len(queries) or tile[1] > len(items):
             continue
-        together = f", {threads} threads a product" if threads > 1 and data.plan.device == "cpu" else ""
-        candidates[f"tiles of {tile[0]} x {tile[1]}{together}"] = _product(queries, items, tile, 1)
-        if threads > 1 and data.plan.device == "cpu" and tile[0] * threads <= len(queries):
-            how = f"tiles of {tile[0]} x {tile[1]}, a strip a thread"
-            candidates[how] = _product(queries, items, tile, threads)
-    seconds = {how: min(_once(call) for _ in range(2)) for how, call in candidates.items()}
-    best = min(seconds, key=seconds.__getitem__)
-    return Gemm(best, candidates[best], 2.0 * data.elements * data.dim)
+        yield f"tiles of {tile[0]} x {tile[1]}" + (f", {threads} threads a product" if several else ""), _product(
+            queries, items, tile, 1, multiply
+        )
+        if several and tile[0] * threads <= len(queries):
+            yield f"tiles of {tile[0]} x {tile[1]}, a strip a thread", _product(queries, items, tile, threads, multiply)
 
 
 def _once(call: Callable[[], None]) -> float:
@@ -65,23 +84,22 @@ def _once(call: Callable[[], None]) -> float:
     return time.perf_counter() - began
 
 
-def _product(queries: Tensor, items: Tensor, tile: tuple[int, int], workers: int) -> Callable[[], None]:
+def _product(queries: Tensor, items: Tensor, tile: tuple[int, int], workers: int, multiply: Multiply) -> Callable[[], None]:
     """A call that makes (N, D) (M, D)^T in tiles; each worker has a buffer of one tile."""
     rooms = [queries.new_empty(tile) for _ in range(workers)]
-    turned = items.T
 
     def strips(number: int) -> None:
         for top in range(number * tile[0], len(queries), workers * tile[0]):
             part = queries[top : top + tile[0]]
             for left in range(0, len(items), tile[1]):
-                across = turned[:, left : left + tile[1]]
-                torch.mm(part, across, out=rooms[number][: len(part), : across.shape[1]])
+                across = items[left : left + tile[1]]
+                multiply(part, across, rooms[number][: len(part), : len(across)])
 
     def call() -> None:
         if workers == 1:
             strips(0)
         else:
-            with _alone(), ThreadPoolExecutor(workers) as pool:
+            with _alone(), single(), ThreadPoolExecutor(workers) as pool:
                 list(pool.map(strips, range(workers)))
         settled(rooms[0])
 
@@ -106,8 +124,15 @@ def machine(plan: Plan) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "system": platform.system(),
         "device": plan.device,
+        "numpy_products": _linked(),
         "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
+
+
+def _linked() -> str:
+    """The library of numpy's products, and the kind of processor that it takes this one for."""
+    found = [each for each in threadpool_info() if each["user_api"] == "blas" and "numpy" in each["filepath"]]
+    return ", ".join(f"{each['internal_api']} {each['version']}, {each.get('architecture', '')}" for each in found)
 
 
 def _model() -> str:

@@ -12,7 +12,7 @@ from nclbench import __version__, compiled
 from nclbench.bench.contests import Contest, Setting
 from nclbench.bench.data import Data
 from nclbench.bench.figures import Figure
-from nclbench.bench.limits import best_gemm, machine, reading
+from nclbench.bench.limits import gemms, machine, reading
 from nclbench.bench.peers import versions
 from nclbench.bench.timing import Variant, take_turns
 from nclbench.plan import Plan, describe
@@ -93,8 +93,9 @@ def run(
     numba = compiled.load()  # some peers would do so in the middle of the run
     data = Data.make(size, dim, plan)
     said("limits", 0, 1)
-    gemm, read = best_gemm(data, threads), reading(plan)
-    setting = Setting(data, gemm, read, peers, more)
+    products, read = gemms(data, threads), reading(plan)
+    gemm = next(iter(products.values()))
+    setting = Setting(data, products, read, peers, more)
     stages, found = [], (chosen or everything)(setting)
     for number, make in enumerate(found):
         contest = make()
