@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from nclbench import host
-from nclbench.memory import breadth
+from nclbench.machine import host
+from nclbench.machine.memory import breadth
 from nclbench.plan import Plan
 
 # entries of a strip: what a thread holds of a recomputed kernel; of a block, which products read twice; and of a part, which
