@@ -15,6 +15,7 @@ from nclbench import __version__
 from nclbench.errors import ConvergenceError, InputError, NotAvailable, UsageError, nearest
 from nclbench.files import replacing, sha256
 from nclbench.fitting import Fit, bases_of, fit_row
+from nclbench.machine.threads import alone
 from nclbench.operators import Fitted, parse_chain
 from nclbench.operators.biases import SCHEMA, beside
 from nclbench.plan import SCORES, SUMS, Plan, choose
@@ -38,6 +39,7 @@ def check(spec: str, kind: str) -> None:
         raise _refused(spec, kind, why)
 
 
+@alone()
 def fit(
     problem: Problem, spec: str, *, direction: str = "t2v", strict: bool = False, plan: Plan | None = None
 ) -> Fit:

@@ -117,7 +117,7 @@ def wrong_steps(path: Path) -> list[str]:
 def lower(room: str, name: str, mine: str) -> bool:
     """Whether what is imported from the same room lies on a lower floor of it than the file."""
     level = {file: number for number, names in enumerate(WITHIN[room]) for file in names.split()}
-    return level.get(name.split(".")[2], 99) < level.get(mine, -1)
+    return level.get(f"{name}..".split(".")[2], 99) < level.get(mine, -1)
 
 
 def test_every_file_has_a_floor() -> None:

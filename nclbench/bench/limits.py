@@ -61,6 +61,7 @@ def gemms(data: Data, threads: int) -> dict[str, Gemm]:
         seconds = {how: min(_once(call) for _ in range(2)) for how, call in candidates.items()}
         best = min(seconds, key=seconds.__getitem__)
         found[name] = seconds[best], Gemm(f"{name}, {best}", candidates[best], 2.0 * data.elements * data.dim)
+        del candidates  # the buffers of all others
     return {name: gemm for name, (_, gemm) in sorted(found.items(), key=lambda each: each[1][0])}
 
 

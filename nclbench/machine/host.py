@@ -15,9 +15,13 @@ LARGE = 32 << 20
 
 
 def product(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
-    """(n, D), (m, D) of one dtype -> (n, m), left right^T. out: where to. Last bits depend on the shape."""
+    """(n, D), (m, D) of one dtype -> (n, m), left right^T. out: where to, of the same dtype.
+
+    Last bits depend on the shape, on how `out` lies in memory, and on whether left and right are the same memory.
+    """
     if left.device.type != "cpu":
         return torch.mm(left, right.T, out=out)
+    assert out is None or out.dtype == left.dtype == right.dtype
     with np.errstate(all="ignore"):
         if out is None:
             return torch.from_numpy(left.numpy() @ right.numpy().T)

@@ -101,7 +101,7 @@ class Dot(_Product):
     source: ClassVar[str] = "standard inner product"
 
     def prepare(self, vectors: Floats, plan: Plan) -> Tensor:
-        out = plan.put(vectors, SCORES)
+        out = plan.put(vectors, SCORES).contiguous()  # products of other steps may be slow
         if float(out.abs().max()) > 1e15:
             raise InputError("scorer dot: entries above 1e15 would overflow; use cosine or rescale the embeddings")
         return out

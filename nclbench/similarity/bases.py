@@ -93,9 +93,6 @@ class Stored:
     def fine(self, rows: Rows, columns: Rows) -> Tensor:
         return self.tile(rows, columns).to(SUMS)
 
-    def fresh(self, fine: bool) -> bool:
-        return fine and self.matrix.dtype.itemsize < SUMS.itemsize
-
     def alike(self, axis: int) -> Tensor:
         """(N,) or, for axis 1, (M,) the position of the first row or column of the same scores."""
         lines = self.matrix if axis == 0 else self.matrix.T
@@ -161,9 +158,6 @@ class Embedded:
 
     def fine(self, rows: Rows, columns: Rows) -> Tensor:
         return self.scorer.fine(self.queries[rows], self.items[columns])
-
-    def fresh(self, fine: bool) -> bool:
-        return True
 
     def alike(self, axis: int) -> Tensor:
         """(N,) or, for axis 1, (M,) the position of the first row or column of the same vector."""

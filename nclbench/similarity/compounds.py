@@ -20,9 +20,6 @@ class Beside:
     shelf = None
     ready = False
 
-    def fresh(self, fine: bool) -> bool:
-        return False
-
     def alike(self, axis: int) -> None:
         return None
 
@@ -96,9 +93,6 @@ class Chosen(Over):
     shelf = None
     ready = False
 
-    def fresh(self, fine: bool) -> bool:
-        return False
-
     def alike(self, axis: int) -> Tensor | None:
         return self.base.alike(axis) if (self.rows, self.columns)[axis] is None else None
 
@@ -161,9 +155,6 @@ class Weighted:
     parts: tuple[Part, ...]
     shelf = None
     ready = False
-
-    def fresh(self, fine: bool) -> bool:
-        return False
 
     def alike(self, axis: int) -> None:
         return None

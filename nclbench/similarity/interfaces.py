@@ -15,7 +15,7 @@ class Base(Protocol):
 
     rough: a tile for those who settle what lies within `roughness`, which bounds |rough - exact| and is at least `error`.
 
-    fresh: whether tiles, or fine ones, are nobody else's memory. tolerance: how close tied scores are, 0 unless something
+    within, where there is one: see the function below. tolerance: how close tied scores are, 0 unless something
     fitted is in them.
     shelf: what one fit leaves for the next, None where nothing is left. ready: tiles need not be made, and whole rows of them
     are read best.
@@ -40,7 +40,6 @@ class Base(Protocol):
     @property
     def ready(self) -> bool: ...
     def alike(self, axis: int) -> Tensor | None: ...
-    def fresh(self, fine: bool) -> bool: ...
     def tile(self, rows: Rows, columns: Rows) -> Tensor: ...
     def rough(self, rows: Rows, columns: Rows) -> Tensor: ...
     def fine(self, rows: Rows, columns: Rows) -> Tensor: ...
@@ -48,7 +47,10 @@ class Base(Protocol):
 
 
 def within(base: Base, rows: Rows, columns: Rows, room: Tensor) -> Tensor:
-    """A tile of a base, the fine one for a room (n, m) of float64: in that room if it is made anew and can be made there."""
+    """A tile of a base, the fine one for a room (n, m) of float64: in that room if it is made anew and can be made there.
+
+    Else it is somebody's memory, not to be written to, or new; and scores in float64 stay so in spite of a float32 room.
+    """
     found: Tensor
     if hasattr(base, "within"):
         found = base.within(rows, columns, room)
@@ -125,7 +127,6 @@ class Scores(Protocol):
     def plan(self) -> Plan: ...
     @property
     def largest(self) -> float: ...
-    def fresh(self, fine: bool) -> bool: ...
     @property
     def reverse(self) -> bool: ...
     @property

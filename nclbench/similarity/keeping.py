@@ -23,7 +23,8 @@ from nclbench.similarity.interfaces import Over, Rows
 class Kept(Over):
     """A base (N, M) of one process whose strips of whole rows are kept while `open`, where twice the matrix fits.
 
-    open: while operators are fitted. A kernel of the same size may stand beside the scores.
+    open: while operators are fitted. A kernel of the same size may stand beside the scores. _strips: what is there, by first and
+    last row. _there: (N,) rows that are, or are being made.
     """
 
     base: Embedded
@@ -49,9 +50,6 @@ class Kept(Over):
     @property
     def ready(self) -> bool:
         return not self.open and self._scores is not None and bool(self._there.all())
-
-    def fresh(self, fine: bool) -> bool:
-        return fine and self.base.fresh(fine)
 
     def tile(self, rows: Rows, columns: Rows) -> Tensor:
         return self._tile(rows, columns, None)

@@ -35,9 +35,6 @@ class Remembered(Over):
     def shelf(self) -> dict[str, Any] | None:
         return self.base.shelf
 
-    def fresh(self, fine: bool) -> bool:
-        return False
-
     def tile(self, rows: Rows, columns: Rows) -> Tensor:
         place = _place(rows, columns)
         return self.scores[place] if bool(self.known[place].all()) else self.base.tile(rows, columns)

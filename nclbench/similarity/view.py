@@ -136,9 +136,6 @@ class View:
     def largest(self) -> float:
         return self.base.largest
 
-    def fresh(self, fine: bool) -> bool:
-        return self.base.fresh(fine)
-
     @property
     def shelf(self) -> dict[str, Any] | None:
         return self.base.shelf

@@ -173,9 +173,6 @@ class Watched:
     def largest(self) -> float:
         return self.view.largest
 
-    def fresh(self, fine: bool) -> bool:
-        return self.view.fresh(fine)
-
     @property
     def reverse(self) -> bool:
         return self.view.reverse

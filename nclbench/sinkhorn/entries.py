@@ -14,15 +14,21 @@ def logits(scores: Tensor, scale: float, taken: Tensor | None, room: Tensor | No
     return found if taken is None else found.add_(taken.to(found.dtype))
 
 
-def maxima(scores: Tensor, scale: float, taken: Tensor | None) -> tuple[Tensor, Tensor]:
-    """(n,) the maxima of the rows of L + taken, (m,) those of the columns of what is left without them; float64."""
+def maxima(scores: Tensor, scale: float, taken: Tensor | None, room: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """(n,) the maxima of the rows of L + taken, (m,) those of the columns of what is left without them; float64.
+
+    room: (n, m) where to leave what is left, rounded to its dtype; it may be the scores' own.
+    """
     rows = torch.empty(len(scores), dtype=SUMS, device=scores.device)
     columns = torch.full((scores.shape[1],), -torch.inf, dtype=scores.dtype, device=scores.device)
     for part in parts(scores):
-        found = logits(scores[part], scale, taken)
+        place = room[part] if room is not None and room.dtype == scores.dtype else None
+        found = logits(scores[part], scale, taken, place)
         best = found.amax(1)
         rows[part] = best.to(SUMS)
         torch.maximum(columns, found.sub_(best[:, None]).amax(0), out=columns)
+        if room is not None and place is None:
+            room[part] = found
     return rows, columns.to(SUMS)
 
 

@@ -169,17 +169,13 @@ class Kernel:
         return spare(self.strips, self.column, self.kind)
 
     def _scored(self, rows: slice, room: Tensor) -> Tensor:
-        """The scores of a strip, in this room or where they are kept."""
-        room = room[: rows.stop - rows.start]
-        found = self.scores.strip(rows, room)
-        elsewhere = found.data_ptr() != room.data_ptr() and found.dtype == room.dtype
-        return room.copy_(found) if elsewhere and self.scores.fresh(self.kind == SUMS) else found
+        """The scores of a strip, in this room if they can be made there; else not to be written to."""
+        return self.scores.strip(rows, room[: rows.stop - rows.start])
 
     def _made(self, scores: Tensor, rows: slice, room: Tensor) -> Tensor:
         """Their entries of K, in a room of its dtype, which may be that of the scores."""
         row, column, same = self.row[rows, None].to(scores.dtype), self.column.to(self.kind), scores.dtype == self.kind
         for part in parts(scores):
-            # in the order in which maxima were found: of each row one entry is exactly 0 before the columns' come off
             rest = logits(scores[part], self.scale, self.taken, room[part] if same else None).add_(row[part])
             self._finished((rest if same else room[part].copy_(rest)).add_(column))
         return room
@@ -193,8 +189,6 @@ class Kernel:
         self.kept.clear()
         plan, in_place = self.scores.plan, self.keep and not self.packed
         rooms = plan.attempt(lambda: apart(self.strips, self.column, self.kind)) if in_place else {}
-        # scores that stay as they are until they are needed again
-        left: dict[int, Tensor] = {}
 
         def work(mine: Iterator[slice]) -> tuple[Tensor, Tensor]:
             top, drawn = torch.full((2, len(self.column)), -torch.inf, dtype=SUMS, device=self.column.device)
@@ -203,11 +197,9 @@ class Kernel:
                 scores = self._scored(rows, rooms[rows.start] if room is None else room)
                 if attraction is not None:
                     torch.logaddexp(drawn, log_sums(scores, self.scale, attraction[rows]), out=drawn)
-                best, rest = maxima(scores, self.scale, self.taken)
+                best, rest = maxima(scores, self.scale, self.taken, rooms.get(rows.start))
                 self.row[rows] = -best
                 torch.maximum(top, rest, out=top)
-                if in_place and (scores.dtype == self.kind or not self.scores.fresh(self.kind == SUMS)):
-                    left[rows.start] = scores
             return top, drawn
 
         found = self._over_strips(work)
@@ -215,18 +207,21 @@ class Kernel:
         if attraction is not None:
             self.attraction = plan.log_total(torch.stack([drawn for _, drawn in found]).logsumexp(0))
 
-        def made(mine: Iterator[slice]) -> dict[int, Tensor]:
-            if not in_place:
-                room = self._spare()
-                return {rows.start: self._pack(rows, room) for rows in mine}
-            return {rows.start: self._finish(rows, rooms[rows.start], left.pop(rows.start, None)) for rows in mine}
+        def kept(mine: Iterator[slice]) -> dict[int, Tensor]:
+            if in_place:
+                return {rows.start: self._finish(rooms[rows.start]) for rows in mine}
+            room = self._spare()
+            return {rows.start: self._pack(rows, room) for rows in mine}
 
         if self.keep:
-            for strips in self._over_strips(made):
-                self.kept.update(strips)
+            for part in self._over_strips(kept):
+                self.kept.update(part)
 
-    def _finish(self, rows: slice, room: Tensor, scores: Tensor | None) -> Tensor:
-        return self._made(self._scored(rows, room) if scores is None else scores, rows, room)
+    def _finish(self, rest: Tensor) -> Tensor:
+        column = self.column.to(self.kind)
+        for part in parts(rest):
+            self._finished(rest[part].add_(column))
+        return rest
 
     def _pack(self, rows: slice, room: Tensor) -> Tensor:
         scores = self._scored(rows, room)
