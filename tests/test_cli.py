@@ -14,14 +14,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import warm
 
 REAL = Path(__file__).parents[2] / "shared" / "data"
 
 
 def run(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     env = {key: value for key, value in os.environ.items() if not key.startswith("NCLBENCH")} | environment
-    command = [sys.executable, "-m", "nclbench", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=600, check=False)
+    return warm.run(arguments, cwd=cwd, env=env)
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +227,7 @@ def test_interrupts_have_their_exit_codes(tmp_path: Path) -> None:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    assert run("--help").returncode == 0
+    assert warm.fresh(["--help"]).returncode == 0
     probe = "import sys; import nclbench.cli; print([m for m in ('torch','pandas','scipy','pyarrow') if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"

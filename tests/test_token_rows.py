@@ -4,7 +4,6 @@ import importlib.util
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import token_formulas as naive
 import torch
+import warm
 from test_sources import DATA, needs_data
 
 from nclbench import Results, evaluate
@@ -41,8 +41,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "nclbench", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=600, check=False)
+    return warm.run(arguments, cwd=cwd)
 
 
 def bare(problem: Problem, **sides: str) -> Problem:
