@@ -1,6 +1,6 @@
 """`python -m nclbench …` in a process that has loaded torch already.
 
-Loading torch takes longer than nearly every command that a test starts. So each worker of pytest has one process that
+Loading torch takes longer than nearly every command that a test starts. So each worker of pytest has a process that
 loads it, computes nothing, and forks for a command, which has its own folder, variables and descriptors, and ends as a
 process does. What lies before the fork, or must not be shared, cannot be seen that way, and needs `fresh`: what is loaded
 and how long that takes, closed streams and terminals, signals, limits and peaks of memory, packaging, the order of sets.
@@ -34,6 +34,7 @@ READ_LATE = (
     "NCLBENCH", "GITHUB_", "PYTEST_CURRENT_TEST", "COLUMNS", "TERMINAL_WIDTH", "FORCE_COLOR", "NO_COLOR",
     "HF_HUB_", "TRANSFORMERS_OFFLINE", "KMP_DUPLICATE_LIB_OK",  # set by what a test has imported, and by the program itself
 )  # fmt: skip
+STARTS: tuple[dict[str, str], ...] = ({}, {"OMP_NUM_THREADS": "1"})  # what a process that forks is started with besides
 LONGEST = 1 << 20  # bytes of a message
 
 _FIRST = dict(os.environ)
@@ -52,11 +53,12 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """As `fresh`, from where everything is loaded. env: all variables, those of this process if not given."""
     env = os.environ if env is None else env
-    if not hasattr(os, "fork") or _early(env) != _early(_FIRST):
+    starts = [number for number, more in enumerate(STARTS) if _early(env) == _early(_FIRST | more)]
+    if not hasattr(os, "fork") or not starts:
         return fresh(arguments, cwd=cwd, env=env, timeout=timeout)
     place = str(Path.cwd() if cwd is None else cwd)
-    message = json.dumps({"arguments": list(arguments), "cwd": place, "env": dict(env)}).encode()
-    line = _server()
+    message = json.dumps({"arguments": [os.fspath(each) for each in arguments], "cwd": place, "env": dict(env)}).encode()
+    line = _server(starts[0])
     with contextlib.ExitStack() as stack:
         ours, theirs = zip(*(_pipe(stack) for _ in range(2)), strict=True)
         socket.send_fds(line, [message], [0, *(end.fileno() for end in theirs)])
@@ -109,13 +111,13 @@ def _number(line: socket.socket) -> int:
 
 
 @cache
-def _server() -> socket.socket:
-    """The line to the process of this worker, which ends with it."""
+def _server(start: int) -> socket.socket:
+    """The line to a process of this worker, which ends with it."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(
             [sys.executable, __file__, str(theirs.fileno())],
-            env=_early(_FIRST),
+            env=_early(_FIRST | STARTS[start]),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             pass_fds=[theirs.fileno()],
