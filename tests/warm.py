@@ -32,7 +32,8 @@ LOADED = ("torch", "h5py", "nclbench.cli", "nclbench.evaluation", "nclbench.sour
 NOT_YET = ("numba", "rich.console", "typer.rich_utils", "pyarrow", "transformers", "huggingface_hub")
 READ_LATE = (
     "NCLBENCH", "GITHUB_", "PYTEST_CURRENT_TEST", "COLUMNS", "TERMINAL_WIDTH", "FORCE_COLOR", "NO_COLOR",
-    "HF_HUB_", "TRANSFORMERS_OFFLINE", "KMP_DUPLICATE_LIB_OK",  # set by what a test has imported, and by the program itself
+    # set by what a test has imported, and by the program itself
+    "HF_HUB_", "TRANSFORMERS_OFFLINE", "KMP_DUPLICATE_LIB_OK", "TORCHINDUCTOR_CACHE_DIR", "TOKENIZERS_", "CODECARBON_",
 )  # fmt: skip
 STARTS: tuple[dict[str, str], ...] = ({}, {"OMP_NUM_THREADS": "1"})  # what a process that forks is started with besides
 LONGEST = 1 << 20  # bytes of a message
