@@ -20,10 +20,10 @@ import ot
 import torch
 
 from nclbench import Embeddings, Problem, Relevance, evaluate
-from nclbench.bases import Stored
 from nclbench.plan import Plan
-from nclbench.potentials import sinkhorn
-from nclbench.similarity import View
+from nclbench.similarity.bases import Stored
+from nclbench.similarity.view import View
+from nclbench.sinkhorn.potentials import sinkhorn
 
 
 def paired(variants: dict[str, Callable[[], Any]], repeats: int = 5) -> dict[str, float]:

@@ -20,16 +20,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from nclbench import fused
-from nclbench.bases import Embedded
-from nclbench.halves import Halves
-from nclbench.placed import kernel_of
 from nclbench.plan import Plan, choose, describe
-from nclbench.potentials import sinkhorn
 from nclbench.problem import Relevance
-from nclbench.ranking import Request, rank
+from nclbench.ranking.ranks import Request, rank
 from nclbench.scorers.dot import Cosine
-from nclbench.similarity import View
+from nclbench.similarity.bases import Embedded
+from nclbench.similarity.halves import Halves
+from nclbench.similarity.view import View, fused
+from nclbench.sinkhorn.placed import kernel_of
+from nclbench.sinkhorn.potentials import sinkhorn
 
 TAU = 0.02
 ITERATIONS = 10

@@ -24,12 +24,12 @@ def child(size: int, stage: str) -> dict[str, float]:
     """stage: raw (both directions from embeddings), kept or streamed (Sinkhorn, per iteration)."""
     import numpy as np
 
-    from nclbench.pairs import Bases
     from nclbench.plan import Plan
-    from nclbench.potentials import sinkhorn
     from nclbench.problem import Embeddings, Problem, Relevance
-    from nclbench.ranking import Request, rank
-    from nclbench.similarity import View
+    from nclbench.ranking.ranks import Request, rank
+    from nclbench.similarity.pairs import Bases
+    from nclbench.similarity.view import View
+    from nclbench.sinkhorn.potentials import sinkhorn
 
     draw = np.random.default_rng(0)
     items = draw.standard_normal((size, DIM), dtype=np.float32)

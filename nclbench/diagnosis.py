@@ -10,7 +10,7 @@ from nclbench.diagnostics import of_counts, of_masses, of_rivals
 from nclbench.diagnostics.chance import chance
 from nclbench.diagnostics.hard_negatives import errors, first_places, wishes, wrong
 from nclbench.problem import Integers
-from nclbench.ranking import Ranking
+from nclbench.ranking.ranks import Ranking
 from nclbench.representation import Representation
 from nclbench.rivals import Rivals
 

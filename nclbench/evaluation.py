@@ -11,21 +11,21 @@ import numpy as np
 from nclbench import __version__, diagnosis, instances
 from nclbench.errors import ConvergenceError, UsageError, nearest
 from nclbench.fitting import bases_of, fit_row
+from nclbench.machine.threads import alone
 from nclbench.metrics import Named, check_ties, measure, parse
 from nclbench.operators import Operator, chain_name, parse_chain
-from nclbench.pairs import Bases
 from nclbench.plan import Plan, choose, describe
 from nclbench.plausible import doubts
 from nclbench.problem import Problem
 from nclbench.protocols import Protocols
-from nclbench.ranking import rank
+from nclbench.ranking.ranks import rank
 from nclbench.registry import show
 from nclbench.representation import Representation, represent
 from nclbench.results import Results, stacked
 from nclbench.rivals import Contest, Rivals
 from nclbench.runs import TOP, blocks_of, run_of
+from nclbench.similarity.pairs import Bases
 from nclbench.stamps import notes, revision
-from nclbench.threads import alone
 
 DEFAULT_METRICS = ("R@1", "R@5", "R@10", "R@50", "recall@10", "MdR", "MnR", "MRR", "mAP", "nDCG@10", "Rsum")
 DIRECTIONS = ("both", "t2v", "v2t")

@@ -9,13 +9,13 @@ import numpy.typing as npt
 
 from nclbench.errors import ConvergenceError, NotAvailable, UsageError
 from nclbench.operators import Fitted, Operator, operators
-from nclbench.pairs import Bases
 from nclbench.plan import Plan
 from nclbench.problem import Integers, Problem, Relevance
-from nclbench.ranking import Ranking, Request
+from nclbench.ranking.ranks import Ranking, Request
 from nclbench.results import Convergence
-from nclbench.similarity import View
-from nclbench.views import Views
+from nclbench.similarity.pairs import Bases
+from nclbench.similarity.view import View
+from nclbench.similarity.views import Views
 
 
 @dataclass(frozen=True, eq=False)

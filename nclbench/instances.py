@@ -11,11 +11,11 @@ from nclbench.metrics import Measured
 from nclbench.metrics.blocks import Blocks
 from nclbench.metrics.ranks import first_rank
 from nclbench.problem import Embeddings, Integers
-from nclbench.ranking import Ranking
+from nclbench.ranking.ranks import Ranking
 from nclbench.representation import Representation
 from nclbench.results import Run
 from nclbench.rivals import Rivals
-from nclbench.views import Views
+from nclbench.similarity.views import Views
 
 Columns = dict[str, npt.NDArray[Any]]
 

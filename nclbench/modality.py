@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nclbench.errors import NotAvailable
 from nclbench.plan import SUMS
-from nclbench.views import Views
+from nclbench.similarity.views import Views
 
 _CHUNK = 4096
 

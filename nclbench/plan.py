@@ -12,13 +12,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from nclbench import processes
 from nclbench.compiled import worthwhile
 from nclbench.errors import MissingError, UsageError
-from nclbench.memory import available, breadth, parse_bytes
-from nclbench.processes import gather
-from nclbench.threads import Found, Part, shared, workers
-from nclbench.wide import Wide, join, narrow
+from nclbench.machine import processes
+from nclbench.machine.memory import available, breadth, parse_bytes
+from nclbench.machine.processes import gather
+from nclbench.machine.threads import Found, Part, shared, workers
+from nclbench.machine.wide import Wide, join, narrow
 
 SCORES = torch.float32
 # operands only, and kernels on devices: never scores
@@ -58,9 +58,9 @@ class Plan:
 
     tile: rows and columns of a tile of S. memory: bytes that may be spent on keeping S (None: a quarter of what is
     free, of a device three quarters). report: called with (stage, done, total) as work goes on.
-    half: tiles whose answers are certified are made of float16 operands (`nclbench.halves`). split: those of fits, too, of
+    half: tiles whose answers are certified are made of float16 operands (`similarity.halves`). split: those of fits, too, of
     two float16 numbers an entry. packed: a kernel is kept in float16 where float32 does not fit. fused: what is made again
-    at each pass is summed where it is made (`nclbench.fused`).
+    at each pass is summed where it is made (`similarity.fused`).
     """
 
     device: str = "cpu"
@@ -111,7 +111,7 @@ class Plan:
         return self.device == "cpu" and worthwhile(0 if tight else scores)
 
     def share(self, work: Callable[[Iterator[Part]], Found], parts: Sequence[Part]) -> list[Found]:
-        """work(some of the parts) of each thread, see `nclbench.threads`; on a device one thread asks for all. An attempt."""
+        """work(some of the parts) of each thread (`machine.threads`); on a device one thread asks for all. An attempt."""
         return self.attempt(lambda: shared(work, parts) if self.device == "cpu" else [work(iter(parts))])
 
     def attempt(self, work: Callable[[], Made]) -> Made:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nclbench.ranking import Ranking
+from nclbench.ranking.ranks import Ranking
 
 # fewer pairs, or a smaller gallery, say nothing sure
 _PAIRS, _ITEMS = 100, 20

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nclbench.fusion import in_query_order
-from nclbench.groups import Groups
 from nclbench.problem import Integers, Problem, Relevance
-from nclbench.ranking import Request
-from nclbench.similarity import View
+from nclbench.ranking.ranks import Request
+from nclbench.similarity.groups import Groups
+from nclbench.similarity.view import View
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,13 +12,13 @@ import numpy.typing as npt
 import torch
 
 from nclbench.fitting import Fit, Row
-from nclbench.maps import column_bias
 from nclbench.modality import gap
 from nclbench.plan import SUMS
 from nclbench.problem import Integers
-from nclbench.ranking import Ranking
-from nclbench.reducers import SoftmaxMass
-from nclbench.similarity import Job, View, sweep
+from nclbench.ranking.ranks import Ranking
+from nclbench.similarity.maps import column_bias
+from nclbench.similarity.reducers import SoftmaxMass
+from nclbench.similarity.view import Job, View, sweep
 from nclbench.temperature import choose_tau
 
 Floats = npt.NDArray[np.float64]

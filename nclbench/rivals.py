@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from nclbench.fitting import Fit, Row
-from nclbench.outranking import FLOOR, HardNegatives, Outranking
 from nclbench.plan import SUMS
 from nclbench.problem import Integers
-from nclbench.ranking import Ranking
+from nclbench.ranking.outranking import FLOOR, HardNegatives, Outranking
+from nclbench.ranking.ranks import Ranking
 from nclbench.representation import Values, in_units
-from nclbench.similarity import Job, View
+from nclbench.similarity.view import Job, View
 from nclbench.temperature import DEFAULT_TAU
 
 

@@ -8,7 +8,7 @@ from nclbench.fitting import Row
 from nclbench.metrics import Measured
 from nclbench.metrics.blocks import Blocks
 from nclbench.problem import Integers, Problem
-from nclbench.ranking import Ranking
+from nclbench.ranking.ranks import Ranking
 from nclbench.results import Applied, Run, Value
 from nclbench.significance import intervals
 from nclbench.stamps import signature

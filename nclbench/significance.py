@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nclbench.blas import single
+from nclbench.machine.blas import single
 from nclbench.problem import Integers
 
 RESAMPLES = 2000

@@ -9,9 +9,9 @@ import numpy as np
 from nclbench import __version__
 from nclbench.fitting import Fit, Row
 from nclbench.leaks import leaks
-from nclbench.pairs import Bases
 from nclbench.problem import Problem, Relevance
 from nclbench.results import Applied, Convergence
+from nclbench.similarity.pairs import Bases
 
 LARGEST_COSINE = 1.5
 _FOLDS = "test-folds"

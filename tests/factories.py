@@ -12,13 +12,13 @@ import numpy.typing as npt
 
 from nclbench.errors import NotAvailable
 from nclbench.operators import operators
-from nclbench.pairs import Bases
 from nclbench.plan import Plan
 from nclbench.problem import Embeddings, Problem, Relevance
 from nclbench.protocols import Protocols
-from nclbench.ranking import Ranking, rank
+from nclbench.ranking.ranks import Ranking, rank
+from nclbench.similarity.pairs import Bases
+from nclbench.similarity.views import Views
 from nclbench.tokens import Tokens
-from nclbench.views import Views
 
 Matrix = npt.NDArray[Any]
 ROLES = ("queries", "items", "query_bank", "item_bank")

@@ -14,25 +14,19 @@ import nclbench
 
 HOUSE = Path(nclbench.__file__).parent
 FLOORS = {
-    "0": "errors wide processes compiled/ blas host epilogues graphs",
-    "0b": "threads memory",
-    "1": "plan registry files grids tokens",
-    "1b": "archives together",
-    "1b+": "machines",
-    "2": "problem results reported temperature maps looks groups halves",
-    "2b": "fusion folds leaks interfaces ragged strips",
-    "2b+": "fused entries",
-    "3": "bases similarity reducers counting scorers/",
-    "3a": "choosing both compounds keeping remembered outranking unwritten",
-    "3a+": "leaders",
-    "3b": "kernel anderson pairs",
-    "3b+": "placed",
-    "3b++": "potentials",
-    "3c": "views",
+    "0": "errors compiled/",
+    "0b": "registry files grids tokens",
+    "0c": "machine/ archives",
+    "1": "plan",
+    "2": "problem results reported temperature",
+    "2b": "fusion folds leaks ragged",
+    "3": "scorers/",
+    "3b": "similarity/",
+    "3c": "ranking/",
+    "3d": "sinkhorn/",
     "4": "operators/",
-    "5": "ranking",
-    "5b": "fitting plausible",
-    "5b+": "modality",
+    "5": "fitting plausible",
+    "5b": "modality",
     "5c": "representation",
     "5c+": "rivals",
     "6": "metrics/ protocols significance stamps diagnostics/",
@@ -43,6 +37,20 @@ FLOORS = {
     "8b": "sweep/ bench/ audit/ embedding/",
     "9": "cli/",
     "10": "__init__ __main__",
+}
+# rooms that have floors of their own
+WITHIN = {
+    "machine": ("blas graphs epilogues host memory processes wide", "threads together", "machines"),
+    "similarity": (
+        "groups halves looks maps reducers",
+        "bases fused interfaces",
+        "view keeping remembered",
+        "compounds",
+        "pairs",
+        "views",
+    ),
+    "ranking": ("counting", "both choosing outranking unwritten", "leaders", "ranks"),
+    "sinkhorn": ("strips anderson", "entries", "kernel", "placed", "potentials"),
 }
 LEVEL = {room.rstrip("/"): number for number, names in enumerate(FLOORS.values()) for room in names.split()}
 ROOMS = {room.rstrip("/") for names in FLOORS.values() for room in names.split() if room.endswith("/")}
@@ -95,15 +103,27 @@ def wrong_steps(path: Path) -> list[str]:
     found = []
     for line, name in imported(path):
         other = room_of(name)
-        if other is None or name == "nclbench.__version__" or (other == mine and mine in ROOMS):
+        if other is None or name == "nclbench.__version__":
+            continue
+        if other == mine and mine in ROOMS:
+            if mine in WITHIN and not lower(mine, name, path.stem):
+                found.append(f"{path.relative_to(HOUSE)}:{line} imports {name}")
             continue
         if other not in LEVEL or LEVEL[other] >= LEVEL.get(mine, -1):
             found.append(f"{path.relative_to(HOUSE)}:{line} imports {name}")
     return found
 
 
+def lower(room: str, name: str, mine: str) -> bool:
+    """Whether what is imported from the same room lies on a lower floor of it than the file."""
+    level = {file: number for number, names in enumerate(WITHIN[room]) for file in names.split()}
+    return level.get(name.split(".")[2], 99) < level.get(mine, -1)
+
+
 def test_every_file_has_a_floor() -> None:
     assert {place(path)[0] for path in FILES} - LEVEL.keys() == set()
+    for room, floors in WITHIN.items():
+        assert {path.stem for path in (HOUSE / room).glob("*.py")} == {"__init__", *" ".join(floors).split()}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HOUSE)))
@@ -113,14 +133,17 @@ def test_imports_go_strictly_down(path: Path) -> None:
 
 def test_the_check_sees_a_wrong_step(monkeypatch: pytest.MonkeyPatch) -> None:
     for where, line, wrong in (
-        ("bases.py", "from nclbench.similarity import View", True),
-        ("bases.py", "from nclbench import ranking", True),
-        ("bases.py", "from .similarity import View", True),
-        ("plan.py", "def f():\n    import nclbench.files", True),
-        ("results.py", "import importlib\nimportlib.import_module('nclbench.problem')", True),
-        ("scorers/dot.py", "from ..ranking import rank", True),
+        ("similarity/bases.py", "from nclbench.sinkhorn.kernel import Kernel", True),
+        ("similarity/bases.py", "from nclbench import ranking", True),
+        ("similarity/bases.py", "from ..ranking.ranks import rank", True),
+        ("plan.py", "def f():\n    import nclbench.problem", True),
+        ("registry.py", "import importlib\nimportlib.import_module('nclbench.files')", True),
+        ("scorers/dot.py", "from ..ranking.ranks import rank", True),
         ("evaluation.py", "from nclbench import evaluate", True),
         ("scorers/dot.py", "from . import scorers", False),
+        ("similarity/keeping.py", "from nclbench.similarity.bases import Embedded", False),
+        ("similarity/bases.py", "from nclbench.similarity.keeping import Kept", True),
+        ("similarity/bases.py", "from nclbench.similarity import view", True),
         ("evaluation.py", "from nclbench import __version__, ranking", False),
         ("cli/eval.py", "from nclbench.evaluation import evaluate\nimport torch", False),
     ):
@@ -165,7 +188,7 @@ def named_devices(tree: ast.AST) -> list[str]:
 
 
 def test_devices_dtypes_and_processes_are_named_in_the_plan_alone() -> None:
-    may = {"plan.py", "processes.py", "graphs.py", "sources/torch_file.py", "sources/safetensors.py"}
+    may = {"plan.py", "machine/processes.py", "machine/graphs.py", "sources/torch_file.py", "sources/safetensors.py"}
     found = {str(path.relative_to(HOUSE)): named_devices(tree) for path, tree in TREES.items()}
     assert {name: said for name, said in found.items() if said and name not in may} == {}
     assert found["plan.py"]

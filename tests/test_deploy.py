@@ -24,7 +24,7 @@ from nclbench.operators import operators
 from nclbench.operators.biases import beside
 from nclbench.plan import Plan
 from nclbench.problem import Embeddings, Problem, Relevance
-from nclbench.ranking import Request, rank
+from nclbench.ranking.ranks import Request, rank
 from nclbench.sinks import save
 from nclbench.sinks.adjusted import write_scores
 

@@ -17,14 +17,15 @@ import torch
 from card import pretended
 from factories import KEPT, LAWFUL, STREAMED
 
-from nclbench import evaluate, fused, kernel
-from nclbench.graphs import Replayed
-from nclbench.halves import Halves, growth, product
-from nclbench.pairs import Bases
-from nclbench.placed import Placed
+from nclbench import evaluate
+from nclbench.machine.graphs import Replayed
 from nclbench.plan import HALF, SUMS, Plan, choose
-from nclbench.potentials import sinkhorn
-from nclbench.similarity import View
+from nclbench.similarity.halves import Halves, growth, product
+from nclbench.similarity.pairs import Bases
+from nclbench.similarity.view import View, fused
+from nclbench.sinkhorn import kernel
+from nclbench.sinkhorn.placed import Placed
+from nclbench.sinkhorn.potentials import sinkhorn
 
 ROOT = Path(__file__).parents[1]
 needs_card = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")
@@ -205,7 +206,7 @@ def test_the_benchmark_would_see_a_wrong_rank(monkeypatch: pytest.MonkeyPatch) -
     plan = Plan()
     view = View(gpu.embedded(300, gpu.QUICK, plan))
     from nclbench.problem import Relevance
-    from nclbench.ranking import Request, rank
+    from nclbench.ranking.ranks import Request, rank
 
     (ranking,) = rank([Request(view, Relevance.of_items(np.arange(300)))])
     rows = torch.arange(300)

@@ -16,10 +16,10 @@ from test_golden import Matrix, adjusted, discordant, same_rows, unit
 from nclbench import evaluate
 from nclbench.errors import NotAvailable
 from nclbench.operators import operators
-from nclbench.pairs import Bases
 from nclbench.plan import Plan
 from nclbench.problem import Problem, Relevance
-from nclbench.views import Views
+from nclbench.similarity.pairs import Bases
+from nclbench.similarity.views import Views
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

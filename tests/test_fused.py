@@ -13,9 +13,12 @@ import factories
 import pytest
 import torch
 
-from nclbench import evaluate, fused, kernel, unwritten
-from nclbench.halves import Halves
+from nclbench import evaluate
 from nclbench.plan import SCORES, SUMS, Plan
+from nclbench.ranking.ranks import unwritten
+from nclbench.similarity.halves import Halves
+from nclbench.similarity.view import fused
+from nclbench.sinkhorn import kernel
 
 TESTS = Path(__file__).parent
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
@@ -122,7 +125,7 @@ def test_the_plain_form_has_room() -> None:
 
 def test_nothing_is_compiled_without_a_device() -> None:
     assert not fused.compiled("cpu")
-    code = "import sys, nclbench.fused; print('triton' in sys.modules)"
+    code = "import sys, nclbench.similarity.fused; print('triton' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
@@ -132,7 +135,8 @@ import re, subprocess
 from pathlib import Path
 import triton
 from triton.backends.compiler import GPUTarget
-from nclbench import epilogues, fused
+from nclbench.machine import epilogues
+from nclbench.similarity.view import fused
 both = dict(left="*fp16", right="*fp16")
 sizes = dict(n="i32", m="i32", share="i32", scale="fp32")
 sums = both | dict(down="*fp32", across="*fp32", out="*fp32") | sizes

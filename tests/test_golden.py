@@ -17,12 +17,12 @@ import numpy.typing as npt
 import pytest
 
 from nclbench import evaluate
-from nclbench.leaders import leading, led
 from nclbench.operators import operators
-from nclbench.pairs import Bases
 from nclbench.plan import Plan
 from nclbench.problem import Embeddings, Problem, Relevance
-from nclbench.views import Views
+from nclbench.ranking.leaders import leading, led
+from nclbench.similarity.pairs import Bases
+from nclbench.similarity.views import Views
 
 Matrix = npt.NDArray[Any]
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden"

@@ -9,12 +9,13 @@ import pytest
 import torch
 from factories import KEPT, STREAMED
 
-from nclbench import evaluate, kernel, strips
-from nclbench.kernel import PACKED, ROUNDED
-from nclbench.pairs import Bases
+from nclbench import evaluate
 from nclbench.plan import HALF, Plan
-from nclbench.potentials import Potentials, sinkhorn
-from nclbench.similarity import View
+from nclbench.similarity.pairs import Bases
+from nclbench.similarity.view import View
+from nclbench.sinkhorn import kernel, strips
+from nclbench.sinkhorn.kernel import PACKED, ROUNDED
+from nclbench.sinkhorn.potentials import Potentials, sinkhorn
 
 SPLIT = Plan(half=True, split=True)
 
@@ -62,7 +63,7 @@ def test_two_halves_fit_as_single_precision_does(tau: float, reverse: bool, monk
 
 def test_one_half_would_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """The ranking's tiles are too rough for fits: their potentials are off by more than the stated error."""
-    from nclbench.bases import Embedded
+    from nclbench.similarity.bases import Embedded
 
     wanted = exact(0.02, monkeypatch, iters=4)
     monkeypatch.setattr(Embedded, "tile", lambda self, rows, columns: self._half.tile(rows, columns))

@@ -10,19 +10,18 @@ import pytest
 import torch
 from factories import KEPT, LAWFUL, STREAMED, Found
 
-from nclbench import counting, halves
-from nclbench.bases import Embedded
-from nclbench.choosing import Leaders
-from nclbench.compounds import Beside
-from nclbench.halves import Halves, Side, growth
-from nclbench.pairs import Bases
+from nclbench.machine.threads import plainly
 from nclbench.plan import HALF, SCORES, SUMS, Plan
 from nclbench.problem import Problem, Relevance
-from nclbench.ranking import Request, rank
+from nclbench.ranking.choosing import Leaders
+from nclbench.ranking.ranks import Request, counting, rank
 from nclbench.scorers.dot import Cosine, Dot
-from nclbench.similarity import View
-from nclbench.threads import plainly
-from nclbench.views import Views
+from nclbench.similarity.bases import Embedded
+from nclbench.similarity.compounds import Beside
+from nclbench.similarity.halves import Halves, Side, growth
+from nclbench.similarity.pairs import Bases
+from nclbench.similarity.view import View, halves
+from nclbench.similarity.views import Views
 
 SPECS = ["none", "csls:k=3", "is:tau=0.05", "sinkhorn:tau=0.1,iters=3", "dsl:tau=0.1", "dis:tau=0.1,k=2", "dbsn:tau=0.1,iters=2"]
 
@@ -234,7 +233,7 @@ def test_only_what_is_settled_sees_rough_tiles(monkeypatch: pytest.MonkeyPatch) 
     for name in ("tile", "rough", "fine"):
         whole = getattr(Embedded, name)
         monkeypatch.setattr(Embedded, name, lambda *given, whole=whole, name=name: (made.append(name), whole(*given))[1])
-    from nclbench.reducers import Below, Moments
+    from nclbench.similarity.reducers import Below, Moments
 
     problem = factories.hubs(30, 30, 16)
     view = View(Bases(problem, Plan(half=True)).base("queries", "items"))

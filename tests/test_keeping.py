@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from nclbench import evaluate, host, kernel, strips
-from nclbench.bases import Embedded
-from nclbench.keeping import Kept
-from nclbench.pairs import Bases
+from nclbench import evaluate
+from nclbench.machine import host
 from nclbench.plan import Plan
+from nclbench.similarity.bases import Embedded
+from nclbench.similarity.keeping import Kept
+from nclbench.similarity.pairs import Bases
+from nclbench.sinkhorn import kernel, strips
 
 N, M = 67, 45
 SIZE = 4 * N * M

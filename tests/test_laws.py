@@ -12,20 +12,21 @@ import pytest
 import torch
 from factories import KEPT, LAWFUL, STREAMED, Found
 
-from nclbench import Results, choosing, counting, evaluate, kernel, potentials, reducers
-from nclbench.bases import Embedded
+from nclbench import Results, evaluate
 from nclbench.errors import NclbenchError, NotAvailable
-from nclbench.maps import column_bias
 from nclbench.operators import operators
-from nclbench.pairs import Bases
 from nclbench.plan import SUMS, Plan
 from nclbench.problem import Embeddings, Problem, Relevance
 from nclbench.protocols import Protocols
-from nclbench.ranking import Request, rank
+from nclbench.ranking.ranks import Request, choosing, counting, rank
 from nclbench.registry import show
 from nclbench.scorers import scorers
-from nclbench.similarity import View
-from nclbench.views import Views
+from nclbench.similarity.bases import Embedded
+from nclbench.similarity.maps import column_bias
+from nclbench.similarity.pairs import Bases
+from nclbench.similarity.view import View, reducers
+from nclbench.similarity.views import Views
+from nclbench.sinkhorn import kernel, potentials
 
 TILES = [(7, 5), (64, 97), (1, 1000), (33, 1), (10**6, 10**6)]
 DENSE = Plan(memory=KEPT)

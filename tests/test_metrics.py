@@ -14,16 +14,16 @@ import pytrec_eval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nclbench.bases import Stored
 from nclbench.errors import UsageError
 from nclbench.evaluation import DEFAULT_METRICS, evaluate
 from nclbench.metrics import TIES, Measured, _mean, measure, metrics, parse
 from nclbench.metrics.blocks import Blocks
 from nclbench.plan import Plan
 from nclbench.problem import Embeddings, Problem, Relevance
-from nclbench.ranking import Request, rank
+from nclbench.ranking.ranks import Request, rank
 from nclbench.results import Results, Run
-from nclbench.similarity import View
+from nclbench.similarity.bases import Stored
+from nclbench.similarity.view import View
 
 Matrix = npt.NDArray[Any]
 CUTS = (1, 2, 3, 5, 10)

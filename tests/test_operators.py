@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from nclbench.operators import operators
-from nclbench.pairs import Bases
 from nclbench.plan import Plan
 from nclbench.problem import Embeddings, Problem, Relevance, generated_ids
-from nclbench.views import Views
+from nclbench.similarity.pairs import Bases
+from nclbench.similarity.views import Views
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
 

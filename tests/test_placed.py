@@ -11,14 +11,14 @@ import torch
 from factories import KEPT, STREAMED
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nclbench import kernel, placed, potentials, strips
-from nclbench.graphs import Replayed
-from nclbench.kernel import Kernel
-from nclbench.pairs import Bases
-from nclbench.placed import Placed
+from nclbench.machine.graphs import Replayed
 from nclbench.plan import SUMS, Plan
-from nclbench.potentials import sinkhorn
-from nclbench.similarity import View
+from nclbench.similarity.pairs import Bases
+from nclbench.similarity.view import View
+from nclbench.sinkhorn import kernel, placed, potentials, strips
+from nclbench.sinkhorn.kernel import Kernel
+from nclbench.sinkhorn.placed import Placed
+from nclbench.sinkhorn.potentials import sinkhorn
 
 # what makes a processor wait for its device, or makes a shape of values
 WAITING = {

@@ -15,20 +15,21 @@ from factories import KEPT, STREAMED
 from scipy.optimize import linear_sum_assignment
 from scipy.special import logsumexp
 
-from nclbench import Results, evaluate, kernel, strips
-from nclbench.bases import Embedded, Stored
+from nclbench import Results, evaluate
 from nclbench.bench.data import Data
 from nclbench.bench.stages import Stages
 from nclbench.errors import ConvergenceError, NotAvailable, UsageError
 from nclbench.operators import operators
-from nclbench.pairs import Bases
 from nclbench.plan import Plan
-from nclbench.potentials import Potentials, sinkhorn
 from nclbench.problem import Embeddings, Problem, Relevance
 from nclbench.results import Run, Value
 from nclbench.scorers import scorers
-from nclbench.similarity import View
-from nclbench.views import Views
+from nclbench.similarity.bases import Embedded, Stored
+from nclbench.similarity.pairs import Bases
+from nclbench.similarity.view import View
+from nclbench.similarity.views import Views
+from nclbench.sinkhorn import kernel, strips
+from nclbench.sinkhorn.potentials import Potentials, sinkhorn
 
 Matrix = npt.NDArray[Any]
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden"

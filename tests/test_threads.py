@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from nclbench import blas, evaluate, processes
-from nclbench.bases import Stored
-from nclbench.blas import single
-from nclbench.maps import TileMap
-from nclbench.pairs import Bases
+from nclbench import evaluate
+from nclbench.machine import blas, processes
+from nclbench.machine.blas import single
+from nclbench.machine.threads import alone, shared, workers
 from nclbench.plan import Plan
-from nclbench.potentials import sinkhorn
-from nclbench.ranking import Request, rank
-from nclbench.similarity import View
-from nclbench.strips import strips
-from nclbench.threads import alone, shared, workers
+from nclbench.ranking.ranks import Request, rank
+from nclbench.similarity.bases import Stored
+from nclbench.similarity.maps import TileMap
+from nclbench.similarity.pairs import Bases
+from nclbench.similarity.view import View
+from nclbench.sinkhorn.potentials import sinkhorn
+from nclbench.sinkhorn.strips import strips
 
 SPECS = ["sinkhorn:tau=0.5,iters=2", "csls:k=3"]
 

@@ -22,15 +22,17 @@ from launching import LIMIT, ended, launched
 from test_sources import flat, named, vectors, write_h5, write_npz, write_safetensors
 from test_tokens import with_tokens
 
-from nclbench import host, kernel, machines, potentials, processes, similarity, strips, together
-from nclbench.bases import Embedded
 from nclbench.cli.failures import explained
 from nclbench.cli.hubness_report import _places
 from nclbench.errors import InputError, MissingError, NclbenchError
-from nclbench.pairs import Bases
+from nclbench.machine import host, machines, processes, together
 from nclbench.plan import Plan
 from nclbench.problem import Problem
-from nclbench.similarity import View
+from nclbench.similarity.bases import Embedded
+from nclbench.similarity.pairs import Bases
+from nclbench.similarity.view import View
+from nclbench.similarity.view import view as similarity
+from nclbench.sinkhorn import kernel, potentials, strips
 from nclbench.sinks import save
 from nclbench.sources import hdf5, load
 
@@ -352,7 +354,7 @@ def test_a_file_that_is_replaced_while_it_is_read_is_refused(tmp_path: Path) -> 
     np.save(tmp_path / "video.npy", vectors(7, 2))
     np.save(tmp_path / "new.npy", vectors(7, 3))
     code = (
-        "import os\nfrom nclbench import processes\nfrom nclbench.sources import shared\nfrom nclbench.cli import main\n"
+        "import os\nfrom nclbench.machine import processes\nfrom nclbench.sources import shared\nfrom nclbench.cli import main\n"
         "plain = shared._own\n"
         "def own(*given):\n    found = plain(*given)\n    processes.exchange(b'taken')\n"
         "    if os.environ['RANK'] == '0' and os.path.exists('new.npy'):\n        os.replace('new.npy', 'text.npy')\n"

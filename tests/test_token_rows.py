@@ -17,14 +17,14 @@ import warm
 from test_sources import DATA, needs_data
 
 from nclbench import Results, evaluate
-from nclbench.bases import Stored
 from nclbench.errors import ConvergenceError, InputError
 from nclbench.operators import operators
-from nclbench.pairs import Bases
 from nclbench.plan import Plan
 from nclbench.problem import Embeddings, Problem
-from nclbench.remembered import Remembered
 from nclbench.scorers.interaction import Interaction
+from nclbench.similarity.bases import Stored
+from nclbench.similarity.pairs import Bases
+from nclbench.similarity.remembered import Remembered
 from nclbench.sinks import save
 
 REAL = DATA / "msvd_multivector_minilm" / "msvd_multivector_minilm.h5"

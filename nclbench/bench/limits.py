@@ -14,9 +14,9 @@ import torch
 from threadpoolctl import threadpool_info
 from torch import Tensor
 
-from nclbench import host
 from nclbench.bench.data import Data
-from nclbench.blas import single
+from nclbench.machine import host
+from nclbench.machine.blas import single
 from nclbench.plan import SCORES, Plan
 
 # entries of the array that is read: 256 MB, far beyond any cache

@@ -4,21 +4,21 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nclbench.bases import Stored
 from nclbench.bench.data import Data
 from nclbench.bench.peers import Answer
 from nclbench.bench.rankers import SIX
 from nclbench.evaluation import evaluate
 from nclbench.fitting import bases_of, fit_row
+from nclbench.machine.threads import alone
 from nclbench.metrics import measure, parse
 from nclbench.metrics.blocks import Blocks
 from nclbench.operators import operators
-from nclbench.pairs import Bases
-from nclbench.potentials import Potentials, sinkhorn
-from nclbench.ranking import Ranking, Request, rank
+from nclbench.ranking.ranks import Ranking, Request, rank
 from nclbench.results import Results
-from nclbench.similarity import View
-from nclbench.threads import alone
+from nclbench.similarity.bases import Stored
+from nclbench.similarity.pairs import Bases
+from nclbench.similarity.view import View
+from nclbench.sinkhorn.potentials import Potentials, sinkhorn
 
 Figures = dict[str, float]
 

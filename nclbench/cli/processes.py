@@ -29,7 +29,7 @@ def joined(device: str) -> Iterator[str]:
     if world() == 1:
         yield device
         return
-    from nclbench import processes
+    from nclbench.machine import processes
 
     with processes.joined(device) as mine:
         yield mine

@@ -11,12 +11,12 @@ from typing import Any, ClassVar, Protocol
 from torch import Tensor
 
 from nclbench.errors import UsageError
-from nclbench.maps import TileMap
-from nclbench.reducers import Below
 from nclbench.registry import Registry, show
 from nclbench.results import Convergence
 from nclbench.scorers import scorers
-from nclbench.views import Views, Watched
+from nclbench.similarity.maps import TileMap
+from nclbench.similarity.reducers import Below
+from nclbench.similarity.views import Views, Watched
 
 
 @dataclass(frozen=True, eq=False)

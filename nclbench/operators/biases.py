@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from nclbench.errors import InputError, NotAvailable, UsageError
 from nclbench.files import printable, regular, sha256
-from nclbench.maps import column_bias
 from nclbench.operators import Fitted, operators
 from nclbench.plan import SUMS
-from nclbench.views import Views
+from nclbench.similarity.maps import column_bias
+from nclbench.similarity.views import Views
 
 SCHEMA = "nclbench.deployed/1"
 _NAME = "biases.npy"

@@ -5,10 +5,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from nclbench.maps import TileMap
 from nclbench.operators import Fitted, beyond, check_fit, check_k, operators
-from nclbench.reducers import TopMean
-from nclbench.views import Views
+from nclbench.similarity.maps import TileMap
+from nclbench.similarity.reducers import TopMean
+from nclbench.similarity.views import Views
 
 
 def _csls(x: Tensor, row: Tensor, column: Tensor) -> Tensor:

@@ -6,12 +6,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from nclbench.leaders import leading, led
-from nclbench.maps import TileMap
 from nclbench.operators import Fitted, check_fit, check_k, check_tau, operators
-from nclbench.reducers import LogSumExp
+from nclbench.ranking.leaders import leading, led
+from nclbench.similarity.maps import TileMap
+from nclbench.similarity.reducers import LogSumExp
+from nclbench.similarity.views import Views
 from nclbench.temperature import choose_tau
-from nclbench.views import Views
 
 
 def _gated(x: Tensor, gate: Tensor, bias: Tensor) -> Tensor:

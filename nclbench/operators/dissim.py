@@ -6,11 +6,11 @@ from typing import ClassVar
 import torch
 
 from nclbench.errors import NotAvailable, UsageError
-from nclbench.maps import column_bias, near
 from nclbench.operators import Fitted, check_k, operators
 from nclbench.plan import SUMS
-from nclbench.reducers import Largest, Moments
-from nclbench.views import Views
+from nclbench.similarity.maps import column_bias, near
+from nclbench.similarity.reducers import Largest, Moments
+from nclbench.similarity.views import Views
 
 
 @operators.register("dissim")

@@ -5,10 +5,10 @@ from typing import ClassVar
 
 import torch
 
-from nclbench.maps import column_bias
 from nclbench.operators import Fitted, operators
-from nclbench.reducers import Moments
-from nclbench.views import Views
+from nclbench.similarity.maps import column_bias
+from nclbench.similarity.reducers import Moments
+from nclbench.similarity.views import Views
 
 
 @operators.register("dn")

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from nclbench.errors import UsageError
-from nclbench.maps import TileMap
 from nclbench.operators import LEAST, SMALL, Fitted, check_fit, check_tau, operators, turned_round
-from nclbench.reducers import LogSumExp
+from nclbench.similarity.maps import TileMap
+from nclbench.similarity.reducers import LogSumExp
+from nclbench.similarity.views import Views
 from nclbench.temperature import choose_tau
-from nclbench.views import Views
 
 
 @operators.register("dsl")

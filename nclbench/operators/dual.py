@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from nclbench.errors import UsageError
-from nclbench.leaders import leading, led
-from nclbench.maps import TileMap, column_bias
 from nclbench.operators import LEAST, SMALL, Fitted, check_k, check_tau, operators, turned_round
-from nclbench.reducers import LogSumExp
-from nclbench.views import Views
+from nclbench.ranking.leaders import leading, led
+from nclbench.similarity.maps import TileMap, column_bias
+from nclbench.similarity.reducers import LogSumExp
+from nclbench.similarity.views import Views
 
 
 def _attractions(views: Views, tau1: float, tau2: float) -> tuple[Tensor, Tensor]:

@@ -7,9 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from nclbench.maps import TileMap, near
 from nclbench.operators import Fitted, operators
-from nclbench.views import Views
+from nclbench.similarity.maps import TileMap, near
+from nclbench.similarity.views import Views
 
 
 @operators.register("gc")

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nclbench.maps import column_bias
 from nclbench.operators import Fitted, check_fit, check_tau, operators
-from nclbench.reducers import LogSumExp
+from nclbench.similarity.maps import column_bias
+from nclbench.similarity.reducers import LogSumExp
+from nclbench.similarity.views import Views
 from nclbench.temperature import choose_tau
-from nclbench.views import Views
 
 
 @operators.register("is")

@@ -9,7 +9,7 @@ from torch import Tensor
 from nclbench.errors import NotAvailable, UsageError
 from nclbench.operators import Fitted, operators
 from nclbench.plan import SCORES, SUMS
-from nclbench.views import Views
+from nclbench.similarity.views import Views
 
 _CHUNK = 1024
 _NOTHING = 1e-6

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from nclbench.errors import NotAvailable
-from nclbench.maps import TileMap
 from nclbench.operators import Fitted, beyond, check_fit, check_k, operators
-from nclbench.reducers import Largest, TopMean
-from nclbench.views import Views, Watched
+from nclbench.similarity.maps import TileMap
+from nclbench.similarity.reducers import Largest, TopMean
+from nclbench.similarity.views import Views, Watched
 
 # a distance below this is one of duplicates in single precision
 _NEAREST = 2.0**-20

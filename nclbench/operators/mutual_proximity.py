@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from nclbench.errors import NotAvailable, UsageError
-from nclbench.maps import TileMap
 from nclbench.operators import Fitted, check_fit, operators
-from nclbench.reducers import Largest, Moments
-from nclbench.views import Views, Watched
+from nclbench.similarity.maps import TileMap
+from nclbench.similarity.reducers import Largest, Moments
+from nclbench.similarity.views import Views, Watched
 
 
 def _proximity(x: Tensor, mean_i: Tensor, spread_i: Tensor, mean_j: Tensor, spread_j: Tensor) -> Tensor:

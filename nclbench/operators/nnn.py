@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from nclbench.errors import NotAvailable
-from nclbench.maps import column_bias
 from nclbench.operators import Fitted, check_k, operators
-from nclbench.reducers import TopMean
-from nclbench.views import Views
+from nclbench.similarity.maps import column_bias
+from nclbench.similarity.reducers import TopMean
+from nclbench.similarity.views import Views
 
 
 @operators.register("nnn")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from nclbench.operators import Fitted, operators
-from nclbench.views import Views
+from nclbench.similarity.views import Views
 
 
 @operators.register("none")

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from nclbench.errors import UsageError
-from nclbench.maps import TileMap, column_bias
 from nclbench.operators import Fitted, check_fit, check_tau, operators
-from nclbench.potentials import Potentials, sinkhorn
 from nclbench.results import Convergence
+from nclbench.similarity.maps import TileMap, column_bias
+from nclbench.similarity.views import Views
+from nclbench.sinkhorn.potentials import Potentials, sinkhorn
 from nclbench.temperature import choose_tau
-from nclbench.views import Views
 
 WARN_ERROR = 1e-3
 _TOL = 1e-4

@@ -6,10 +6,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from nclbench import host
 from nclbench.compiled import worthwhile
 from nclbench.compiled.products import products
 from nclbench.errors import InputError
+from nclbench.machine import host
 from nclbench.plan import SCORE_ROUNDOFF, SCORES, SUMS, Plan
 from nclbench.problem import Floats
 from nclbench.scorers import scorers
@@ -35,7 +35,7 @@ def tree_sum(values: Tensor) -> Tensor:
 class _Product:
     """Everything that cosine and dot share: a score is the sum of the D products."""
 
-    # a score is the inner product of what was prepared, so that others may make tiles, too (`nclbench.halves`)
+    # a score is the inner product of what was prepared, so that others may make tiles, too (`nclbench.similarity.halves`)
     inner: ClassVar[bool] = True
 
     def tile(self, queries: Tensor, items: Tensor) -> Tensor:

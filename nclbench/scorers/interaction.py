@@ -27,7 +27,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from nclbench import host
+from nclbench.machine import host
 from nclbench.plan import SCORE_ROUNDOFF, SCORES, SUMS, Plan
 from nclbench.problem import Embeddings
 from nclbench.ragged import Ragged

@@ -35,13 +35,13 @@ def load(
     from nclbench.sources.containers import Shelf
 
     if together:
-        from nclbench.processes import world
+        from nclbench.machine.processes import world
 
         together = world() > 1
     if not together:
         return _load(Shelf(), emb, layout, mapping, bank, split, captions, no_labels)
-    from nclbench.machines import Machines
-    from nclbench.together import agreed
+    from nclbench.machine.machines import Machines
+    from nclbench.machine.together import agreed
 
     shelf = Shelf(Machines.met())
     with agreed("the input") as seen:

@@ -10,7 +10,7 @@ from nclbench.files import printable, regular, sha256
 from nclbench.sources.raw import Array, Raw
 
 if TYPE_CHECKING:
-    from nclbench.machines import Machines
+    from nclbench.machine.machines import Machines
 
 T = TypeVar("T")
 # Modules of this folder with `open_file`; named here so that a suffix can be known without importing its reader.

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from nclbench.errors import InputError
 from nclbench.files import printable, sampled, sha256
-from nclbench.machines import Machines
-from nclbench.processes import rank
+from nclbench.machine.machines import Machines
+from nclbench.machine.processes import rank
+from nclbench.machine.together import agreed, digest_of_first, share
 from nclbench.sources.raw import STRING, Array, Entry, Raw
-from nclbench.together import agreed, digest_of_first, share
 
 Parts = dict[str, Array]
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import torch
 
-from nclbench.blas import single
+from nclbench.machine.blas import single
 
 Part = TypeVar("Part")
 Found = TypeVar("Found")

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from nclbench.compiled.crossing import Bars, crossing
-from nclbench.counting import CountAbove, Seen
 from nclbench.plan import Plan
-from nclbench.similarity import View
+from nclbench.ranking.counting import CountAbove, Seen
+from nclbench.similarity.view import View
 
 State = tuple[Tensor, ...]
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from nclbench.counting import CountAbove
-from nclbench.fused import above
-from nclbench.halves import Halves
 from nclbench.plan import SCORES
-from nclbench.similarity import View
+from nclbench.ranking.counting import CountAbove
+from nclbench.similarity.fused import above
+from nclbench.similarity.halves import Halves
+from nclbench.similarity.view import View
 
 
 def operands_of(view: View) -> Halves | None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from nclbench.errors import InputError, MissingError, NclbenchError
 from nclbench.files import printable
-from nclbench.processes import Unreachable, exchange, rank, spread, world
+from nclbench.machine.processes import Unreachable, exchange, rank, spread, world
 
 _KINDS: dict[str, type[NclbenchError]] = {kind.__name__: kind for kind in [NclbenchError] + NclbenchError.__subclasses__()}
 _LENGTH, _DIGEST = 8, 64

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nclbench.both import both, simple
-from nclbench.counting import CountAbove
-from nclbench.leaders import candidates, ordered
 from nclbench.problem import Integers, Relevance
-from nclbench.similarity import Job, View, sweep
-from nclbench.unwritten import all_counted
+from nclbench.ranking.both import both, simple
+from nclbench.ranking.counting import CountAbove
+from nclbench.ranking.leaders import candidates, ordered
+from nclbench.ranking.unwritten import all_counted
+from nclbench.similarity.view import Job, View, sweep
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from nclbench import host
+from nclbench.machine import host
 from nclbench.plan import SUMS
-from nclbench.strips import parts
+from nclbench.sinkhorn.strips import parts
 
 
 def logits(scores: Tensor, scale: float, taken: Tensor | None, room: Tensor | None = None) -> Tensor:

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nclbench import host
-from nclbench.bases import Embedded
-from nclbench.halves import Halves
-from nclbench.interfaces import Over, Rows
+from nclbench.machine import host
 from nclbench.plan import SCORES, SUMS
+from nclbench.similarity.bases import Embedded
+from nclbench.similarity.halves import Halves
+from nclbench.similarity.interfaces import Over, Rows
 
 
 @dataclass(eq=False)

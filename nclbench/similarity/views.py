@@ -5,19 +5,19 @@ from typing import Any
 
 from torch import Tensor
 
-from nclbench.bases import Embedded
-from nclbench.compounds import Beside
 from nclbench.errors import NotAvailable
 from nclbench.folds import DRAWN_FROM
-from nclbench.halves import Halves
-from nclbench.interfaces import Reducer
-from nclbench.looks import across, of_file
-from nclbench.maps import TileMap
-from nclbench.pairs import Bases
 from nclbench.plan import SUMS, Plan
 from nclbench.problem import MIRROR, Embeddings, Problem
 from nclbench.scorers import scorers
-from nclbench.similarity import View
+from nclbench.similarity.bases import Embedded
+from nclbench.similarity.compounds import Beside
+from nclbench.similarity.halves import Halves
+from nclbench.similarity.interfaces import Reducer
+from nclbench.similarity.looks import across, of_file
+from nclbench.similarity.maps import TileMap
+from nclbench.similarity.pairs import Bases
+from nclbench.similarity.view import View
 
 _A = {"query_bank": "a query bank", "item_bank": "an item bank"}
 

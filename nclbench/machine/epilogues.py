@@ -1,6 +1,6 @@
 """Triton kernels that use a product of float16 operands where it is made, so that no tile of it is written to memory.
 
-Imported by `nclbench.fused` alone, and only where triton is installed. Offsets are 64 bits wide: a million rows of 3 x 512
+Imported by `nclbench.similarity.fused` alone, only where triton is installed. Offsets are 64 bits wide: a million rows of 3 x 512
 parts are more than 2^31 numbers.
 """
 

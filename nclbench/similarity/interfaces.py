@@ -4,14 +4,14 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from nclbench.halves import Halves
 from nclbench.plan import SUMS, Plan
+from nclbench.similarity.halves import Halves
 
 Rows = slice | Tensor
 
 
 class Base(Protocol):
-    """Where tiles come from (`nclbench.bases`). error bounds |tile - exact|, largest |score|, spread half of what they span.
+    """Where tiles come from (`bases`). error bounds |tile - exact|, largest |score|, spread half of what they span.
 
     rough: a tile for those who settle what lies within `roughness`, which bounds |rough - exact| and is at least `error`.
 

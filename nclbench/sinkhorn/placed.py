@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from nclbench.fused import exp_sums
-from nclbench.graphs import Replayed
-from nclbench.halves import Halves
-from nclbench.interfaces import Scores
-from nclbench.kernel import Kernel
+from nclbench.machine.graphs import Replayed
 from nclbench.plan import SCORES
+from nclbench.similarity.fused import exp_sums
+from nclbench.similarity.halves import Halves
+from nclbench.similarity.interfaces import Scores
+from nclbench.sinkhorn.kernel import Kernel
 
 # a pass over more entries takes longer than sending its operations
 _SMALL = 1 << 28

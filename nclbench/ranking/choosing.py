@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from nclbench.compiled.leading import lead
-from nclbench.counting import outward
 from nclbench.plan import COUNTS, SUMS, Plan
+from nclbench.ranking.counting import outward
 
 _CHUNK = 8
 State = tuple[Tensor, ...]

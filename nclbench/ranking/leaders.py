@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from nclbench.choosing import Leaders
-from nclbench.counting import Reaches
-from nclbench.interfaces import Reducer
 from nclbench.plan import COUNTS, FLAGS, SUMS
-from nclbench.similarity import View
+from nclbench.ranking.choosing import Leaders
+from nclbench.ranking.counting import Reaches
+from nclbench.similarity.interfaces import Reducer
+from nclbench.similarity.view import View
 
 _SPARE = 6
 

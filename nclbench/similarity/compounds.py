@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nclbench.interfaces import Base, Over, Rows
-from nclbench.maps import near
 from nclbench.plan import SUM_ROUNDOFF, SUMS, Plan
-from nclbench.similarity import View
+from nclbench.similarity.interfaces import Base, Over, Rows
+from nclbench.similarity.maps import near
+from nclbench.similarity.view import View
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nclbench.anderson import Anderson
-from nclbench.interfaces import Scores
-from nclbench.placed import kernel_of
+from nclbench.machine.threads import alone
 from nclbench.plan import SUMS, Plan
-from nclbench.reducers import LogSumExp, SoftmaxMass
-from nclbench.threads import alone
+from nclbench.similarity.interfaces import Scores
+from nclbench.similarity.reducers import LogSumExp, SoftmaxMass
+from nclbench.sinkhorn.anderson import Anderson
+from nclbench.sinkhorn.placed import kernel_of
 
 # how many steps the acceleration mixes: more where many will be needed
 _DEPTH, _DEEP, _STRICT = 8, 20, 1e-5
@@ -55,7 +55,7 @@ def sinkhorn(
 
     With iters these are the plain iterates, the items normalised last. start="gallery": one half-step on the items
     (inverted softmax), then (queries, items) in turn, as UCoFiA does; start="query": b = 0, then (queries, items) in
-    turn, as POT and DBSN do. With tol they are accelerated (`nclbench.anderson`), and start does not matter.
+    turn, as POT and DBSN do. With tol they are accelerated (`nclbench.sinkhorn.anderson`), and start does not matter.
     row_mass (N,), column_mass (M,): positive; uniform where None. Any scale: they are normalised to sum to one.
     """
     with alone():

@@ -1,6 +1,6 @@
 """What is learnt of products of float16 operands without keeping them: sums of exponentials, and what lies above a bar.
 
-On a device by Triton (`nclbench.epilogues`), which must be asked for (`Plan.fused`) as it has not been measured yet; else,
+On a device by Triton (`nclbench.machine.epilogues`), which must be asked for (`Plan.fused`): it has not been measured yet; else,
 and as what it is compared with, block by block in torch.
 """
 
@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nclbench.halves import Halves, product
 from nclbench.plan import BITS, COUNTS, SCORES, SUMS
+from nclbench.similarity.halves import Halves, product
 
 # columns that one program goes through: float32 sums are of so many addends, and sums of these float64
 _SHARE = 8192
@@ -30,7 +30,7 @@ _ROOM = 256
 
 @cache
 def _kernels() -> Any:
-    return import_module("nclbench.epilogues")
+    return import_module("nclbench.machine.epilogues")
 
 
 def interpreted() -> bool:
@@ -46,7 +46,7 @@ def compiled(device: str) -> bool:
 def exp_sums(operands: Halves, scale: float, down: Tensor, across: Tensor) -> Tensor:
     """(n,) float64 sums over j of exp(scale x_ij + down_i + across_j) of the products x (n, m). down: (n,), across: (m,).
 
-    Exponents are float32 and should be at most about 0, see `nclbench.kernel`.
+    Exponents are float32 and should be at most about 0, see `nclbench.sinkhorn.kernel`.
     """
     n, m = len(operands.left), len(operands.right)
     down, across = down.to(SCORES), across.to(SCORES)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nclbench.processes import between, exchange, rank, spread, world
-from nclbench.together import agreed, share
+from nclbench.machine.processes import between, exchange, rank, spread, world
+from nclbench.machine.together import agreed, share
 
 Array = npt.NDArray[Any]
 # bytes of a number that is told, and of a word

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nclbench.counting import Exact
 from nclbench.plan import COUNTS, SUMS, Plan
+from nclbench.ranking.counting import Exact
 
 State = tuple[Tensor, ...]
 # probabilities are kept this far from 0 and 1 before a logarithm is taken, as in the authors' code

@@ -6,19 +6,19 @@ from functools import cached_property
 
 from torch import Tensor
 
-from nclbench.bases import Embedded, Prepared, Scoring, Stored
-from nclbench.compounds import Chosen, Part, Weighted
 from nclbench.errors import InputError, NotAvailable, UsageError
 from nclbench.folds import DRAWN_FROM, named_bank, shares
-from nclbench.interfaces import Base
-from nclbench.keeping import Kept
 from nclbench.plan import Plan
 from nclbench.problem import Embeddings, Integers, Problem
 from nclbench.ragged import Ragged
 from nclbench.registry import show
-from nclbench.remembered import Remembered
 from nclbench.scorers.interaction import Interaction
 from nclbench.scorers.sided import Sided
+from nclbench.similarity.bases import Embedded, Prepared, Scoring, Stored
+from nclbench.similarity.compounds import Chosen, Part, Weighted
+from nclbench.similarity.interfaces import Base
+from nclbench.similarity.keeping import Kept
+from nclbench.similarity.remembered import Remembered
 
 # beyond so many scores kernels are made of float32 tiles, which must not depend on what was kept before
 _DEAR = 1 << 22

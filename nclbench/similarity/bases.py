@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nclbench.halves import Halves
 from nclbench.plan import COUNTS, SCORES, SUMS, Plan
 from nclbench.problem import Floats
 from nclbench.ragged import Ragged
+from nclbench.similarity.halves import Halves
 
 Rows = slice | Tensor
 Prepared = Tensor | Ragged

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from nclbench import host
-from nclbench.memory import breadth
-from nclbench.plan import Plan
+from nclbench.machine import host
+from nclbench.machine.memory import breadth
+from nclbench.plan import SCORES, Plan
 
 # entries of a strip: what a thread holds of a recomputed kernel; of a block, which products read twice; and of a part, which
-# one operation after the other looks at
+# one operation after the other looks at (half as many in float64)
 STRIP, BLOCK, PART = 1 << 22, 1 << 20, 1 << 18
 # products of fewer rows take longer for each; wide strips have so many, unless they would have more entries than this
 FEWEST, WIDEST = 160, 1 << 23
@@ -48,7 +48,7 @@ def blocks(strip: Tensor) -> Iterator[slice]:
 
 def parts(strip: Tensor) -> Iterator[slice]:
     """Fewer rows of a strip (n, m)."""
-    return _cut(strip, PART)
+    return _cut(strip, PART * SCORES.itemsize // strip.itemsize)
 
 
 def _cut(strip: Tensor, entries: int) -> Iterator[slice]:

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nclbench.groups import Groups
-from nclbench.halves import Halves
-from nclbench.interfaces import Base, Reducer, within
-from nclbench.maps import NEAR, TileMap
+from nclbench.machine.processes import retried
+from nclbench.machine.threads import Counted
 from nclbench.plan import SCORE_ROUNDOFF, SUMS, Plan
-from nclbench.processes import retried
-from nclbench.threads import Counted
+from nclbench.similarity.groups import Groups
+from nclbench.similarity.halves import Halves
+from nclbench.similarity.interfaces import Base, Reducer, within
+from nclbench.similarity.maps import NEAR, TileMap
 
 Rows = slice | Tensor
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nclbench.compiled.counts import count
-from nclbench.memory import breadth
+from nclbench.machine.memory import breadth
 from nclbench.plan import COUNTS, Plan
 
 State = tuple[Tensor, ...]

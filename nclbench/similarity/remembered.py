@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nclbench.interfaces import Base, Over, Rows
 from nclbench.plan import FLAGS, SUMS
+from nclbench.similarity.interfaces import Base, Over, Rows
 
 
 @dataclass(eq=False)

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nclbench import host, processes
-from nclbench.entries import log_sums, logits, maxima
-from nclbench.interfaces import Scores
+from nclbench.machine import host, processes
+from nclbench.machine.wide import Wide, plus, zero
 from nclbench.plan import HALF, SCORES, SUMS
-from nclbench.strips import apart, blocks, parts, spare, strips
-from nclbench.wide import Wide, plus, zero
+from nclbench.similarity.interfaces import Scores
+from nclbench.sinkhorn.entries import log_sums, logits, maxima
+from nclbench.sinkhorn.strips import apart, blocks, parts, spare, strips
 
 # up to so many entries everything is float64; beyond, scores and kernel are float32, and sums of more than a block float64.
 # Where one side is twice the other, a cold row takes the whole mass of several columns, and only float64 tells these apart
