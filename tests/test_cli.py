@@ -8,13 +8,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import warm
+from launching import at_work
 
 REAL = Path(__file__).parents[2] / "shared" / "data"
 
@@ -192,14 +192,6 @@ def test_any_encoding_of_stdout_will_do(small: Path) -> None:
     assert run("list", "kïnd", **narrow).returncode == 2
 
 
-def at_work(pid: int) -> None:
-    """Waits until the process has loaded torch and had time to begin."""
-    maps, end = Path(f"/proc/{pid}/maps"), time.monotonic() + 60
-    while maps.exists() and "libtorch_cpu" not in maps.read_text() and time.monotonic() < end:
-        time.sleep(0.2)
-    time.sleep(6)
-
-
 def test_interrupts_have_their_exit_codes(tmp_path: Path) -> None:
     big = tmp_path / "big.h5"
     draw = np.random.default_rng(0)
@@ -217,7 +209,8 @@ def test_interrupts_have_their_exit_codes(tmp_path: Path) -> None:
             text=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
-        at_work(process.pid)
+        at_work(process)
+        assert process.poll() is None
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == code, errors

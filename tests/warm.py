@@ -33,7 +33,8 @@ NOT_YET = ("numba", "rich.console", "typer.rich_utils", "pyarrow", "transformers
 READ_LATE = (
     "NCLBENCH", "GITHUB_", "PYTEST_CURRENT_TEST", "COLUMNS", "TERMINAL_WIDTH", "FORCE_COLOR", "NO_COLOR",
     # set by what a test has imported, and by the program itself
-    "HF_HUB_", "TRANSFORMERS_OFFLINE", "KMP_DUPLICATE_LIB_OK", "TORCHINDUCTOR_CACHE_DIR", "TOKENIZERS_", "CODECARBON_",
+    "HF_HUB_", "TRANSFORMERS_OFFLINE", "TOKENIZERS_", "CODECARBON_", "TORCHINDUCTOR_CACHE_DIR",
+    "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK",  # of an OpenMP that torch does not use here
 )  # fmt: skip
 STARTS: tuple[dict[str, str], ...] = ({}, {"OMP_NUM_THREADS": "1"})  # what a process that forks is started with besides
 LONGEST = 1 << 20  # bytes of a message
