@@ -24,9 +24,10 @@ from nclbench.plan import Plan, choose, describe
 from nclbench.problem import Relevance
 from nclbench.ranking.ranks import Request, rank
 from nclbench.scorers.dot import Cosine
+from nclbench.similarity import fused
 from nclbench.similarity.bases import Embedded
 from nclbench.similarity.halves import Halves
-from nclbench.similarity.view import View, fused
+from nclbench.similarity.view import View
 from nclbench.sinkhorn.placed import kernel_of
 from nclbench.sinkhorn.potentials import sinkhorn
 

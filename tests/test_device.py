@@ -20,9 +20,10 @@ from factories import KEPT, LAWFUL, STREAMED
 from nclbench import evaluate
 from nclbench.machine.graphs import Replayed
 from nclbench.plan import HALF, SUMS, Plan, choose
+from nclbench.similarity import fused
 from nclbench.similarity.halves import Halves, growth, product
 from nclbench.similarity.pairs import Bases
-from nclbench.similarity.view import View, fused
+from nclbench.similarity.view import View
 from nclbench.sinkhorn import kernel
 from nclbench.sinkhorn.placed import Placed
 from nclbench.sinkhorn.potentials import sinkhorn

@@ -24,7 +24,7 @@ from nclbench import compiled, evaluate, load
 from nclbench.plan import Plan
 from nclbench.problem import Problem, Relevance
 from nclbench.results import Results
-from nclbench.similarity.view import view as similarity
+from nclbench.similarity import view as similarity
 from nclbench.sinks import save
 
 CASES = ["repeated", "ties-dot", "captions", "tokens", "banks-scores-64", "captions-scores-32"]

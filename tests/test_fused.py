@@ -15,9 +15,9 @@ import torch
 
 from nclbench import evaluate
 from nclbench.plan import SCORES, SUMS, Plan
-from nclbench.ranking.ranks import unwritten
+from nclbench.ranking import unwritten
+from nclbench.similarity import fused
 from nclbench.similarity.halves import Halves
-from nclbench.similarity.view import fused
 from nclbench.sinkhorn import kernel
 
 TESTS = Path(__file__).parent
@@ -136,7 +136,7 @@ from pathlib import Path
 import triton
 from triton.backends.compiler import GPUTarget
 from nclbench.machine import epilogues
-from nclbench.similarity.view import fused
+from nclbench.similarity import fused
 both = dict(left="*fp16", right="*fp16")
 sizes = dict(n="i32", m="i32", share="i32", scale="fp32")
 sums = both | dict(down="*fp32", across="*fp32", out="*fp32") | sizes

@@ -13,14 +13,16 @@ from factories import KEPT, LAWFUL, STREAMED, Found
 from nclbench.machine.threads import plainly
 from nclbench.plan import HALF, SCORES, SUMS, Plan
 from nclbench.problem import Problem, Relevance
+from nclbench.ranking import counting
 from nclbench.ranking.choosing import Leaders
-from nclbench.ranking.ranks import Request, counting, rank
+from nclbench.ranking.ranks import Request, rank
 from nclbench.scorers.dot import Cosine, Dot
+from nclbench.similarity import halves
 from nclbench.similarity.bases import Embedded
 from nclbench.similarity.compounds import Beside
 from nclbench.similarity.halves import Halves, Side, growth
 from nclbench.similarity.pairs import Bases
-from nclbench.similarity.view import View, halves
+from nclbench.similarity.view import View
 from nclbench.similarity.views import Views
 
 SPECS = ["none", "csls:k=3", "is:tau=0.05", "sinkhorn:tau=0.1,iters=3", "dsl:tau=0.1", "dis:tau=0.1,k=2", "dbsn:tau=0.1,iters=2"]

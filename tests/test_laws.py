@@ -18,13 +18,15 @@ from nclbench.operators import operators
 from nclbench.plan import SUMS, Plan
 from nclbench.problem import Embeddings, Problem, Relevance
 from nclbench.protocols import Protocols
-from nclbench.ranking.ranks import Request, choosing, counting, rank
+from nclbench.ranking import choosing, counting
+from nclbench.ranking.ranks import Request, rank
 from nclbench.registry import show
 from nclbench.scorers import scorers
+from nclbench.similarity import reducers
 from nclbench.similarity.bases import Embedded
 from nclbench.similarity.maps import column_bias
 from nclbench.similarity.pairs import Bases
-from nclbench.similarity.view import View, reducers
+from nclbench.similarity.view import View
 from nclbench.similarity.views import Views
 from nclbench.sinkhorn import kernel, potentials
 

@@ -28,10 +28,10 @@ from nclbench.errors import InputError, MissingError, NclbenchError
 from nclbench.machine import host, machines, processes, together
 from nclbench.plan import Plan
 from nclbench.problem import Problem
+from nclbench.similarity import view as similarity
 from nclbench.similarity.bases import Embedded
 from nclbench.similarity.pairs import Bases
 from nclbench.similarity.view import View
-from nclbench.similarity.view import view as similarity
 from nclbench.sinkhorn import kernel, potentials, strips
 from nclbench.sinks import save
 from nclbench.sources import hdf5, load
