@@ -44,6 +44,21 @@ def ended(processes: list["subprocess.Popen[str]"]) -> list[tuple[int, str, str]
             process.kill()
 
 
+def at_work(process: "subprocess.Popen[str]", seconds: float = 4.0) -> None:
+    """Waits until a process has computed for so long since it began to load torch, which itself takes one or two."""
+    place, end, loading = Path(f"/proc/{process.pid}"), time.monotonic() + LIMIT, None
+    if not place.exists():
+        time.sleep(12)
+    while place.exists() and process.poll() is None and time.monotonic() < end:
+        fields = (place / "stat").read_text().rpartition(")")[2].split()
+        spent = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        if loading is None and "libtorch_cpu" in (place / "maps").read_text():
+            loading = spent
+        if loading is not None and spent > loading + seconds:
+            return
+        time.sleep(0.05)
+
+
 def run(script: str, world: int, folder: Path, *more: str) -> None:
     """Runs `script RANK WORLD FOLDER …` in so many processes; a hang and a failure of any of them are failures."""
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}

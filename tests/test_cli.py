@@ -8,20 +8,20 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import warm
+from launching import at_work
 
 REAL = Path(__file__).parents[2] / "shared" / "data"
 
 
 def run(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     env = {key: value for key, value in os.environ.items() if not key.startswith("NCLBENCH")} | environment
-    command = [sys.executable, "-m", "nclbench", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=600, check=False)
+    return warm.run(arguments, cwd=cwd, env=env)
 
 
 @pytest.fixture(scope="module")
@@ -192,14 +192,6 @@ def test_any_encoding_of_stdout_will_do(small: Path) -> None:
     assert run("list", "kïnd", **narrow).returncode == 2
 
 
-def at_work(pid: int) -> None:
-    """Waits until the process has loaded torch and had time to begin."""
-    maps, end = Path(f"/proc/{pid}/maps"), time.monotonic() + 60
-    while maps.exists() and "libtorch_cpu" not in maps.read_text() and time.monotonic() < end:
-        time.sleep(0.2)
-    time.sleep(6)
-
-
 def test_interrupts_have_their_exit_codes(tmp_path: Path) -> None:
     big = tmp_path / "big.h5"
     draw = np.random.default_rng(0)
@@ -217,7 +209,8 @@ def test_interrupts_have_their_exit_codes(tmp_path: Path) -> None:
             text=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
-        at_work(process.pid)
+        at_work(process)
+        assert process.poll() is None
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == code, errors
@@ -227,7 +220,7 @@ def test_interrupts_have_their_exit_codes(tmp_path: Path) -> None:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    assert run("--help").returncode == 0
+    assert warm.fresh(["--help"]).returncode == 0
     probe = "import sys; import nclbench.cli; print([m for m in ('torch','pandas','scipy','pyarrow') if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"

@@ -14,6 +14,7 @@ from typing import Any
 import factories
 import numpy as np
 import pytest
+import warm
 
 from nclbench import deploy, evaluate, load
 from nclbench.cli.normalize import normalize
@@ -412,12 +413,15 @@ def test_the_document_runs_from_top_to_bottom(tmp_path: Path) -> None:
     tables = []
     env = {key: value for key, value in os.environ.items() if not key.startswith("NCLBENCH")}
     for language, text in blocks:
-        lines = [["-c", text]] if language == "python" else [["-m", *shlex.split(line)] for line in text.splitlines()]
+        lines = [text] if language == "python" else text.splitlines()
         for line in lines:
-            command = [sys.executable, *line]
-            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False, env=env)
+            if language == "sh":
+                done = warm.run(shlex.split(line)[1:], cwd=tmp_path, env=env)
+            else:
+                command = [sys.executable, "-c", line]
+                done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False, env=env)
             assert done.returncode == 0, (line, done.stderr)
-            tables += [done.stdout] if "eval" in line else []
+            tables += [done.stdout] if line.startswith("nclbench eval ") else []
     fitted_here, loaded = (re.search(rf"^\| {name}.*?\|.*?\|(.*)$", tables[0], re.M)[1] for name in ("sinkhorn", "biases"))
     assert fitted_here == loaded
     assert re.search(r"\| none .*59\.7", tables[2])

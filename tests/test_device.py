@@ -34,13 +34,7 @@ DEVICES = ["cpu", pytest.param("cuda", marks=needs_card)]
 PLACES = ["cpu", "pretended", pytest.param("cuda", marks=needs_card)]
 SPECS = ["none", "csls:k=3", "is:tau=0.05", "sinkhorn:tau=0.1,iters=3", "sinkhorn:tau=0.1,tol=0.01", "dis:tau=0.1,k=2", "gc"]
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @contextmanager

@@ -4,7 +4,6 @@ import json
 import pickle
 import subprocess
 import sys
-import time
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +18,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from factories import KEPT, LAWFUL, STREAMED
-from launching import LIMIT, ended, launched
+from launching import LIMIT, at_work, ended, launched
 
 from nclbench import compiled, evaluate, load
 from nclbench.plan import Plan
@@ -197,7 +196,8 @@ def test_a_killed_process_ends_the_run_with_a_line_and_without_a_file(killed: in
     endless = "sinkhorn:tau=0.02,tol=1e-15,max_iters=1000000"
     processes = launched(tmp_path, "eval", "--emb", "s.npy", "--normalize", endless, "-o", "out.json", "-q")
     try:
-        time.sleep(12)
+        for process in processes:
+            at_work(process)
         assert all(process.poll() is None for process in processes)
         processes[killed].kill()
         other = processes[1 - killed]

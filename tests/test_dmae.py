@@ -1,7 +1,6 @@
 """Scores of words and frames: the authors' values, the formulas pair by pair, what must not change them, the bound of tiles."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,14 +19,7 @@ Matrix = naive.Matrix
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden" / "dmae_golden.json"
 PLAN = Plan()
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Small problems are slow on many threads when the machine is busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def side(

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -33,8 +34,11 @@ def test_every_command_and_block_of_a_page_runs_in_its_order(page: Path, tmp_pat
         for line in lines:
             if language == "sh" and not line.startswith("nclbench"):
                 continue
-            command = [sys.executable, *(["-c", line] if language == "python" else ["-m", *shlex.split(line)])]
-            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+            if language == "sh":
+                done = warm.run(shlex.split(line)[1:], cwd=tmp_path)
+            else:
+                command = [sys.executable, "-c", line]
+                done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
             assert done.returncode == 0, (line, done.stderr)
             ran += 1
     assert ran >= 3
@@ -42,9 +46,7 @@ def test_every_command_and_block_of_a_page_runs_in_its_order(page: Path, tmp_pat
 
 @pytest.mark.parametrize("line", sorted({found for page in PAGES for found in re.findall(NAMED, page.read_text())}))
 def test_commands_named_in_the_text_exist(line: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", *shlex.split(line)], cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False
-    )
+    done = warm.run(shlex.split(line)[1:], cwd=tmp_path)
     assert done.returncode == 0, (line, done.stderr)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import h5py
 import pytest
+import warm
 from tiny_folders import clip, sentence_folder, video
 
 from nclbench.cli import main
@@ -18,8 +19,7 @@ from nclbench.cli import main
 def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     env = {key: value for key, value in os.environ.items() if not key.startswith("NCLBENCH")} | environment
     env |= {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "nclbench", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=600, check=False)
+    return warm.run(arguments, cwd=cwd, env=env)
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,12 @@ Formulas are written as published, with exp in extended precision. S (N, M): tes
 items; R (G, M): item bank against items; Q (B, G): query bank against item bank.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import erfc
 
 import factories
 import numpy as np
 import pytest
-import torch
 from factories import arrays, embeddings, of_vectors
 from test_golden import Matrix, adjusted, discordant, same_rows, unit
 
@@ -22,14 +21,7 @@ from nclbench.problem import Problem, Relevance
 from nclbench.similarity.pairs import Bases
 from nclbench.similarity.views import Views
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Small problems are slow on many threads when the machine is busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 SIZES = {

@@ -1,6 +1,5 @@
 """Fits on float16 operands and on kernels kept in float16: off on a processor, so the switches of the plan turn them on."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -22,16 +21,12 @@ SPLIT = Plan(half=True, split=True)
 
 
 @pytest.fixture(autouse=True)
-def _single(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _single(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
     """As large problems are done: kernels in single precision, several strips and blocks."""
     for name in ("EXACT", "LOPSIDED"):
         monkeypatch.setattr(kernel, name, 0)
     for name, value in {"ONE": 0, "WIDEST": 0, "STRIP": 2000, "BLOCK": 700, "PART": 200}.items():
         monkeypatch.setattr(strips, name, value)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def view(plan: Plan, reverse: bool = False, **more: Any) -> View:

@@ -1,7 +1,6 @@
 """Tiles of float16 operands: their bounds hold, and no integer depends on them. On a processor the same operands are
 multiplied in float32, which rounds less than a tensor core may; those who have a device find its tests in test_device.py."""
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -28,13 +27,7 @@ from nclbench.similarity.views import Views
 
 SPECS = ["none", "csls:k=3", "is:tau=0.05", "sinkhorn:tau=0.1,iters=3", "dsl:tau=0.1", "dis:tau=0.1,k=2", "dbsn:tau=0.1,iters=2"]
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def lengths(n: int = 50, d: int = 24, ratio: float = 6.0) -> Problem:

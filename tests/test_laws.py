@@ -1,7 +1,6 @@
 """Laws that hold for every registered operator, and the defined score that they rest on."""
 
 import math
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -35,14 +34,7 @@ TILES = [(7, 5), (64, 97), (1, 1000), (33, 1), (10**6, 10**6)]
 DENSE = Plan(memory=KEPT)
 FLOAT_CASES = [name for name in LAWFUL if not name.startswith(("ties", "constant"))]
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Small problems are slow on many threads when the machine is busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @cache

@@ -18,7 +18,6 @@ from tiny_models import (
     VIT,
     clips,
     close,
-    one_thread,  # noqa: F401
     open_clip,
     openai,
     pictures,

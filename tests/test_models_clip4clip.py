@@ -11,7 +11,6 @@ from tiny_models import (
     CAPTIONS,
     clips,
     close,
-    one_thread,  # noqa: F401
     open_clip,
     openai,
     pooled,

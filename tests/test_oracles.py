@@ -4,7 +4,6 @@ kiez is not installed: it needs numpy below 2. Its outputs are among the golden 
 """
 
 import warnings
-from collections.abc import Iterator
 
 import numpy as np
 import ot
@@ -18,14 +17,7 @@ from test_golden import Matrix, adjusted, discordant, same_rows
 from nclbench.plan import Plan
 from nclbench.problem import Problem, Relevance
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Small problems are slow on many threads when the machine is busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def pot(queries: Matrix, tau: float, iters: int, items: Matrix | None = None) -> Matrix:

@@ -1,6 +1,6 @@
 """How passes go on a device, as far as a processor shows it: nothing waits, no shape depends on values, memory is reused."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 from unittest.mock import Mock
@@ -48,15 +48,11 @@ def _by_mask(args: Any) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def _single(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _single(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
     for name in ("EXACT", "LOPSIDED"):
         monkeypatch.setattr(kernel, name, 0)
     for name, value in {"ONE": 0, "WIDEST": 0, "STRIP": 900, "BLOCK": 700, "PART": 200}.items():
         monkeypatch.setattr(strips, name, value)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def view(plan: Plan, reverse: bool = False) -> View:

@@ -1,7 +1,6 @@
 """Sinkhorn equals POT, UCoFiA's loop and the golden values of published code, at every temperature, on both paths."""
 
 import warnings
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,13 +35,7 @@ Matrix = npt.NDArray[Any]
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
 SHAPES = [(40, 40), (60, 25), (25, 60)]
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def cosines(n: int, m: int, seed: int = 4, d: int = 14) -> Matrix:
@@ -251,7 +244,7 @@ def test_golden_ucofia(scale: int, memory: int) -> None:
 
 
 @pytest.fixture
-def single(monkeypatch: pytest.MonkeyPatch) -> None:
+def single(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
     """As large problems are done: scores and kernel in single precision, several strips, blocks and threads."""
     for name in ("EXACT", "LOPSIDED"):
         monkeypatch.setattr(kernel, name, 0)

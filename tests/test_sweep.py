@@ -14,6 +14,7 @@ from typing import Any
 import factories
 import numpy as np
 import pytest
+import warm
 
 from nclbench import Problem, evaluate, load
 from nclbench.cli import app
@@ -492,7 +493,9 @@ def test_chains_are_chosen_too(files: Path) -> None:
 
 
 def run(line: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *(["-m", *shlex.split(line)] if line.startswith("nclbench") else ["-c", line])]
+    if line.startswith("nclbench"):
+        return warm.run(shlex.split(line)[1:], cwd=cwd)
+    command = [sys.executable, "-c", line]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600, check=False)
 
 

@@ -4,8 +4,6 @@ import importlib.util
 import json
 import re
 import subprocess
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 import token_formulas as naive
 import torch
+import warm
 from test_sources import DATA, needs_data
 
 from nclbench import Results, evaluate
@@ -30,19 +29,11 @@ from nclbench.sinks import save
 
 REAL = DATA / "msvd_multivector_minilm" / "msvd_multivector_minilm.h5"
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Small problems are slow on many threads when the machine is busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "nclbench", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=600, check=False)
+    return warm.run(arguments, cwd=cwd)
 
 
 def bare(problem: Problem, **sides: str) -> Problem:

@@ -1,11 +1,9 @@
 """Tiny random models, made by open_clip itself, and the pictures and captions that tests give them."""
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -27,15 +25,6 @@ CAPTIONS = [
 VIT = {"layers": 2, "width": 64, "patch_size": 16, "image_size": 32}
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 2}
 CONFIG = {"embed_dim": 64, "vision_cfg": VIT, "text_cfg": TEXT}
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other on tensors this small take longer than the work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def shaken(module: nn.Module, seed: int = 0) -> Any:
