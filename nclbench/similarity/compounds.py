@@ -6,9 +6,12 @@ import torch
 from torch import Tensor
 
 from nclbench.plan import SUM_ROUNDOFF, SUMS, Plan
-from nclbench.similarity.interfaces import Base, Over, Rows
+from nclbench.similarity.interfaces import Base, Over, Rows, within
 from nclbench.similarity.maps import near
 from nclbench.similarity.view import View
+
+# scores that are summed at a time
+_FEW = 1 << 19
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +61,20 @@ class Beside:
         parts = [view.plain(rows, part) for view, part in self._shares(columns)]
         return parts[0] if len(parts) == 1 else torch.cat([part.to(parts[-1].dtype) for part in parts], 1)
 
+    def within(self, rows: Rows, columns: Rows, room: Tensor) -> Tensor:
+        """Side by side in the room, where both are of its dtype."""
+        start = 0
+        for view, part in self._shares(columns):
+            width = part.stop - part.start if isinstance(part, slice) else len(part)
+            place = room[:, start : start + width]
+            start += width
+            found = view.within(rows, part, place)
+            if found.dtype != room.dtype:
+                return self.tile(rows, columns)
+            if found.data_ptr() != place.data_ptr():
+                place.copy_(found)
+        return room
+
     def fine(self, rows: Rows, columns: Rows) -> Tensor:
         return torch.cat([view.plain(rows, part, fine=True) for view, part in self._shares(columns)], 1)
 
@@ -106,6 +123,9 @@ class Chosen(Over):
 
     def rough(self, rows: Rows, columns: Rows) -> Tensor:
         return self.base.rough(*self._there(rows, columns))
+
+    def within(self, rows: Rows, columns: Rows, room: Tensor) -> Tensor:
+        return within(self.base, *self._there(rows, columns), room)
 
     def fine(self, rows: Rows, columns: Rows) -> Tensor:
         return self.base.fine(*self._there(rows, columns))
@@ -193,6 +213,15 @@ class Weighted:
 
     def rough(self, rows: Rows, columns: Rows) -> Tensor:
         return self._sum([part.shifted(part.base.rough(rows, columns), rows, columns) for part in self.parts])
+
+    def within(self, rows: Rows, columns: Rows, room: Tensor) -> Tensor:
+        """In the room, and so in its precision, a few rows at a time: each summand is a tile in float64."""
+        make, step = self.fine if room.dtype == SUMS else self.tile, max(1, _FEW // room.shape[1])
+        for start in range(0, len(room), step):
+            part = slice(start, min(start + step, len(room)))
+            few = slice(rows.start + part.start, rows.start + part.stop) if isinstance(rows, slice) else rows[part]
+            room[part] = make(few, columns)
+        return room
 
     def fine(self, rows: Rows, columns: Rows) -> Tensor:
         return self._sum([part.shifted(part.base.fine(rows, columns), rows, columns) for part in self.parts])

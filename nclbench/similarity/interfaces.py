@@ -49,7 +49,7 @@ class Base(Protocol):
 def within(base: Base, rows: Rows, columns: Rows, room: Tensor) -> Tensor:
     """A tile of a base, the fine one for a room (n, m) of float64: in that room if it is made anew and can be made there.
 
-    Else it is somebody's memory, not to be written to, or new; and scores in float64 stay so in spite of a float32 room.
+    Else it is somebody's memory, not to be written to, or new; and stored scores in float64 stay so in spite of a float32 room.
     """
     found: Tensor
     if hasattr(base, "within"):

@@ -150,10 +150,13 @@ class View:
         found: Halves | None = getattr(self.base, "operands", None)
         return found.turned() if found and self.reverse else found
 
+    def within(self, rows: Rows, columns: Rows, room: Tensor) -> Tensor:
+        """(n, m) of a plain view; fine for a room (n, m) of float64, and in that room if made anew."""
+        return within(self.base, columns, rows, room.T).T if self.reverse else within(self.base, rows, columns, room)
+
     def strip(self, rows: slice, room: Tensor) -> Tensor:
-        """(n, M) these rows of a plain view; fine for a room (n, M) of float64, and in that room if made anew."""
-        whole = slice(0, self.shape[1])
-        return within(self.base, whole, rows, room.T).T if self.reverse else within(self.base, rows, whole, room)
+        """(n, M) these rows of a plain view, all columns."""
+        return self.within(rows, slice(0, self.shape[1]), room)
 
 
 Job = tuple[View, Reducer]
