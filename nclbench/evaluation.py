@@ -70,7 +70,7 @@ def evaluate(
     plan = plan or choose()
     protocols = Protocols.of(problem)
     directions, left_out = _directions(problem, direction)
-    bases = {reverse: bases_of(protocols.problem, plan, reverse, keep=True) for reverse in directions}
+    bases = {reverse: bases_of(protocols.problem, plan, reverse, keep=True, both=len(directions) > 1) for reverse in directions}
     if not problem.each:
         bases = dict.fromkeys(directions, bases[directions[0]])
     rows = [

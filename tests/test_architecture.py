@@ -51,7 +51,7 @@ WITHIN = {
         "views",
     ),
     "ranking": ("counting", "both choosing outranking unwritten", "leaders", "ranks"),
-    "sinkhorn": ("strips anderson", "entries", "kernel", "placed", "potentials"),
+    "sinkhorn": ("strips anderson tasks", "entries passes", "kernel", "placed", "looks", "iterates", "balance", "potentials"),
 }
 LEVEL = {room.rstrip("/"): number for number, names in enumerate(FLOORS.values()) for room in names.split()}
 ROOMS = {room.rstrip("/") for names in FLOORS.values() for room in names.split() if room.endswith("/")}

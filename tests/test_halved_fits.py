@@ -15,7 +15,8 @@ from nclbench.similarity.pairs import Bases
 from nclbench.similarity.view import View
 from nclbench.sinkhorn import kernel, strips
 from nclbench.sinkhorn.kernel import PACKED, ROUNDED
-from nclbench.sinkhorn.potentials import Potentials, sinkhorn
+from nclbench.sinkhorn.potentials import sinkhorn
+from nclbench.sinkhorn.tasks import Potentials
 
 SPLIT = Plan(half=True, split=True)
 

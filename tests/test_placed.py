@@ -15,7 +15,7 @@ from nclbench.machine.graphs import Replayed
 from nclbench.plan import SUMS, Plan
 from nclbench.similarity.pairs import Bases
 from nclbench.similarity.view import View
-from nclbench.sinkhorn import kernel, placed, potentials, strips
+from nclbench.sinkhorn import kernel, looks, placed, strips
 from nclbench.sinkhorn.kernel import Kernel
 from nclbench.sinkhorn.placed import Placed
 from nclbench.sinkhorn.potentials import sinkhorn
@@ -156,7 +156,7 @@ def test_replayed_passes_give_the_same_bits(way: dict[str, Any], reverse: bool, 
             plain = sinkhorn(view(plan, reverse), tau, **way)
             assert not calls
             with monkeypatch.context() as device:
-                device.setattr(potentials, "kernel_of", Placed.of)
+                device.setattr(looks, "kernel_of", Placed.of)
                 found = sinkhorn(view(plan, reverse), tau, **way)
             assert calls and torch.equal(found.bias, plain.bias) and found.path == plain.path
 
@@ -179,7 +179,7 @@ def test_fused_passes_make_the_same_potentials(tau: float, reverse: bool, monkey
     for way in ({"iters": 0}, {"iters": 4}, {"iters": 15, "start": "query"}):
         plain = sinkhorn(view(Plan(memory=STREAMED), reverse), tau, **way)
         with monkeypatch.context() as device:
-            device.setattr(potentials, "kernel_of", Placed.of)
+            device.setattr(looks, "kernel_of", Placed.of)
             found = sinkhorn(view(plan, reverse), tau, **way)
         assert found.path == "streamed kernel, fused" and plain.path == "streamed kernel"
         off = (found.bias - found.bias.mean() - plain.bias + plain.bias.mean()).abs().max()

@@ -29,7 +29,8 @@ from nclbench.similarity.pairs import Bases
 from nclbench.similarity.view import View
 from nclbench.similarity.views import Views
 from nclbench.sinkhorn import kernel, strips
-from nclbench.sinkhorn.potentials import Potentials, sinkhorn
+from nclbench.sinkhorn.potentials import sinkhorn
+from nclbench.sinkhorn.tasks import Potentials
 
 Matrix = npt.NDArray[Any]
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden"

@@ -179,6 +179,8 @@ class Watched:
 
     @property
     def shelf(self) -> dict[str, Any] | None:
+        # what others have left there was learnt from all of it
+        self.looked.add((self.rows, self.columns, True))
         return self.view.shelf
 
     @property

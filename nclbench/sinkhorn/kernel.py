@@ -4,7 +4,7 @@ K_ij = exp(L_ij + row_i + column_j) with L = S / tau. row and column take off th
 entries lie in (0, 1], and every row and every column has a 1, so that none can vanish as a whole.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from nclbench.machine import host, processes
-from nclbench.machine.wide import Wide, plus, zero
+from nclbench.machine.wide import Wide
 from nclbench.plan import HALF, SCORES, SUMS
 from nclbench.similarity.interfaces import Scores
 from nclbench.sinkhorn.entries import log_sums, logits, maxima
+from nclbench.sinkhorn.passes import Pass, Sweep
 from nclbench.sinkhorn.strips import apart, blocks, parts, spare, strips
 
 # up to so many entries everything is float64; beyond, scores and kernel are float32, and sums of more than a block float64.
@@ -100,23 +101,42 @@ class Kernel:
         return ROUNDED * (scores + 1 + steps) + PACKED * (steps + 1) * self.packed
 
     @property
+    def rounded(self) -> bool:
+        return self.kind != SUMS
+
+    @property
     def path(self) -> str:
         return "streamed kernel" if not self.keep else "kept kernel, half" if self.packed else "kept kernel"
 
     def log_mass(self, bias: Tensor) -> Tensor:
         """(M,) log p_j = log sum_i r_i softmax_j(L_ij + b_j) under b (M,)."""
-        return self._masses(bias)[2]
+        return self.passed(bias).log_mass
 
-    def log_sums(self, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """(N,) log sum_j exp(L_ij + b_j) and (M,) log p as above, under b (M,)."""
+    def passed(self, bias: Tensor) -> Pass:
         totals, top, log_mass = self._masses(bias)
-        own = torch.where(totals > 0, totals.log() - self.row + top, totals)
-        return self.scores.plan.total(own), log_mass
+        return self._pass_of(totals, top, log_mass)
+
+    def together(self, biases: Sequence[Tensor]) -> list[Pass] | None:
+        """As `passed` of each, by one look at K. None where K would have to be scaled anew for one of them."""
+        found = self._measured_all(biases)
+        if any(float(faintest) < self._faintest for _, _, _, faintest in found):
+            return None
+        return [self._pass_of(totals, top, log_mass) for totals, top, log_mass, _ in found]
+
+    def _pass_of(self, totals: Tensor, top: Tensor, log_mass: Tensor) -> Pass:
+        def sums() -> Tensor:
+            return self.scores.plan.total(torch.where(totals > 0, totals.log() - self.row + top, totals))
+
+        return Pass(log_mass, sums)
+
+    @property
+    def _faintest(self) -> float:
+        return -_SPAN[HALF if self.packed else self.kind]
 
     def _masses(self, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(N,) totals of this process's rows of K exp(b - top), 0 for others; top (): (M,) log p as above."""
         totals, top, log_mass, faintest = self._measured(bias)
-        if float(faintest) < -_SPAN[HALF if self.packed else self.kind]:
+        if float(faintest) < self._faintest:
             # of K scaled for this b nothing is lost: each row has an entry of 1 under the largest weight
             self._scale(bias)
             totals, top, log_mass, _ = self._measured(bias)
@@ -127,35 +147,29 @@ class Kernel:
 
         Nothing in it waits for a device, and no shape depends on values.
         """
-        power = bias - self.scaling
-        top = power.max()
-        power = power - top
-        least, totals, mass = self._pass(power.exp())
-        log_mass = mass.log()
-        # the same in every process, which must all go the same way
-        lowest = -self.scores.plan.largest(-log_mass.min()[None])
-        return totals, top, log_mass + power, least.log() + lowest.clamp(max=0)
+        return self._measured_all([bias])[0]
 
-    def _pass(self, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(1,) the least total, (N,) those of this process's rows, (M,) the masses of the columns, under weights (M,)."""
-        scaled, shares, tiny = weight.to(self.kind), self.mass.to(self.kind), _TINY[self.kind]
-        totals = torch.zeros_like(self.mass)
+    def _measured_all(self, biases: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
+        powers = [bias - self.scaling for bias in biases]
+        tops = [power.max() for power in powers]
+        powers = [power - top for power, top in zip(powers, tops, strict=True)]
+        found: list[tuple[Tensor, ...]] = []
+        for power, top, (least, totals, mass) in zip(powers, tops, self._passes([power.exp() for power in powers]), strict=True):
+            log_mass = mass.log()
+            # the same in every process, which must all go the same way
+            lowest = -self.scores.plan.largest(-log_mass.min()[None])
+            found.append((totals, top, log_mass + power, least.log() + lowest.clamp(max=0)))
+        return found
 
-        def work(mine: Iterator[slice]) -> tuple[Tensor, Wide]:
-            least, whole, room = torch.ones_like(weight[:1]), zero(weight), None if self.keep else self._spare()
-            for rows in mine:
-                mass = torch.zeros_like(weight)
-                for block, part in self._blocks(rows, room):
-                    total = host.mv(block, scaled)
-                    totals[part] = total.clamp_(min=tiny)
-                    mass += host.mv(block.T, shares[part] / total)
-                torch.minimum(least, totals[rows].amin(), out=least)
-                whole = plus(whole, mass)
-            return least, whole
+    def _passes(self, weights: Sequence[Tensor]) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """(1,) the least total, (N,) those of this process's rows, (M,) the masses of the columns, under each of weights (M,)."""
+        sweep = Sweep(weights, self.mass, self.kind, _TINY[self.kind])
 
-        found, plan = self._over_strips(work), self.scores.plan
-        least = -plan.largest(-torch.stack([part for part, _ in found]).amin(0))
-        return least.clamp(min=tiny), totals, plan.wide_total([part for _, part in found])
+        def work(mine: Iterator[slice]) -> list[tuple[Tensor, Wide]]:
+            room = None if self.keep else self._spare()
+            return sweep.over(mine, lambda rows: self._blocks(rows, room))
+
+        return sweep.joined(self._over_strips(work), self.scores.plan)
 
     def _blocks(self, rows: slice, room: Tensor | None) -> Iterator[tuple[Tensor, slice]]:
         """Blocks of a strip with the rows they are: small enough to stay in cache, and for sums of few addends."""

@@ -1,5 +1,6 @@
 """Kernels on a device: the passes of a small one replayed as a graph, those of a streamed one summed where they are made."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -34,18 +35,21 @@ class Placed(Kernel):
         fused = plan.fused and self.kind == SCORES and not self.keep and plan.world == 1
         return self.scores.operands if fused else None
 
-    def _measured(self, bias: Tensor) -> tuple[Tensor, ...]:
+    def _measured_all(self, biases: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
         n, m = self.scores.shape
         if not self.keep or n * m > _SMALL or self.scores.plan.world > 1:
-            return super()._measured(bias)
+            return super()._measured_all(biases)
         if self._replayed is None:
-            self._replayed = Replayed(super()._measured, bias)
-        return self._replayed(bias)
+            self._replayed = Replayed(lambda bias: Kernel._measured_all(self, [bias])[0], biases[0])
+        return [self._replayed(bias) for bias in biases]
 
-    def _pass(self, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _passes(self, weights: Sequence[Tensor]) -> list[tuple[Tensor, Tensor, Tensor]]:
         operands = self._operands
         if operands is None:
-            return super()._pass(weight)
+            return super()._passes(weights)
+        return [self._fused(operands, weight) for weight in weights]
+
+    def _fused(self, operands: Halves, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         # K_ij = exp(L_ij + taken_j + row_i + column_j)
         totals = exp_sums(operands, self.scale, self.row, self.scaling + weight.log()).clamp_(min=_TINY)
         shares = self.row + (self.mass / totals).log()
