@@ -43,7 +43,7 @@ FLOORS = {
 WITHIN = {
     "machine": ("blas graphs epilogues host memory processes wide", "threads together", "machines"),
     "similarity": (
-        "groups halves looks maps reducers",
+        "alike grid groups halves looks maps reducers",
         "bases fused interfaces",
         "view keeping remembered",
         "compounds",

@@ -53,14 +53,21 @@ def _left(task: Task) -> Potentials | None:
 
 def _found(task: Task) -> Potentials:
     other, shelf = task.turned(), task.scores.shelf
-    (n, m), reverse = task.scores.shape, task.scores.reverse
-    turned = reverse if task.iters is not None or n == m else m > n
+    turned, both = _turned(task), shelf is not None and BOTH in shelf and _turned(task) != _turned(other)
     home = other if turned else task
-    both = shelf is not None and BOTH in shelf
     found = (_balanced if task.iters is None else _iterated)(home, [turned, not turned] if both else [turned])
     if shelf is not None and len(found) > 1:
         shelf.setdefault(_LEFT, []).append((other, found[1]))
     return found[0]
+
+
+def _turned(task: Task) -> bool:
+    """Whether a task is solved as that of the other direction.
+
+    What is accelerated depends on where it is begun, so that the choice must come out the same if files are exchanged.
+    """
+    n, m = task.scores.shape
+    return task.scores.reverse if task.iters is not None else (m, task.scores.lean) > (n, 0.0)
 
 
 def _iterated(home: Task, wanted: list[bool]) -> list[Potentials]:
