@@ -44,6 +44,7 @@ class Inner(Scoring, Protocol):
     """A scorer whose scores are inner products of what was prepared."""
 
     def write(self, queries: Tensor, items: Tensor, room: Tensor) -> Tensor: ...
+    def chosen(self, queries: Tensor, items: Tensor, query: Tensor, item: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +190,10 @@ class Embedded:
         out = torch.empty(len(query), dtype=SUMS, device=self.queries.device)
         for start in range(0, len(query), step):
             part = slice(start, start + step)
-            out[part] = self.scorer.pairs(self.queries[query[part]], self.items[item[part]])
+            if self._inner is not None:
+                out[part] = self._inner.chosen(self.queries, self.items, query[part], item[part])  # type: ignore[arg-type]
+            else:
+                out[part] = self.scorer.pairs(self.queries[query[part]], self.items[item[part]])
         return out
 
     @property

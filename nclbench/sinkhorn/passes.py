@@ -38,13 +38,17 @@ class Sweep:
     def over(self, strips: Iterator[slice], blocks: Callable[[slice], Blocks]) -> list[tuple[Tensor, Wide]]:
         """(1,) the least total of these strips, and the masses of the columns, under each of the weights."""
         found = [(torch.ones_like(weight[:1]), zero(weight)) for weight in self.weights]
+        shares = host.native(self.shares)
         for rows in strips:
             masses = [torch.zeros_like(weight) for weight in self.weights]
-            for block, part in blocks(rows):
-                for scaled, totals, mass in zip(self.scaled, self.totals, masses, strict=True):
-                    total = host.mv(block, scaled)
-                    totals[part] = total.clamp_(min=self.least)
-                    mass += host.mv(block.T, self.shares[part] / total)
+            each = [tuple(map(host.native, some)) for some in zip(self.scaled, self.totals, masses, strict=True)]
+            with host.quiet():
+                for block, part in blocks(rows):
+                    k = host.native(block)
+                    for scaled, totals, mass in each:
+                        total = host.raise_(k @ scaled, self.least)
+                        totals[part] = total
+                        mass += k.T @ (shares[part] / total)
             found = [
                 (torch.minimum(least, totals[rows].amin()), plus(whole, mass))
                 for (least, whole), totals, mass in zip(found, self.totals, masses, strict=True)
