@@ -51,7 +51,16 @@ WITHIN = {
         "views",
     ),
     "ranking": ("counting", "both choosing outranking unwritten", "leaders", "ranks"),
-    "sinkhorn": ("strips anderson tasks", "entries passes", "kernel", "placed", "looks", "iterates", "balance", "potentials"),
+    "sinkhorn": (
+        "strips anderson precision tasks",
+        "entries passes",
+        "kernel",
+        "placed",
+        "looks",
+        "iterates",
+        "balance",
+        "potentials",
+    ),
 }
 LEVEL = {room.rstrip("/"): number for number, names in enumerate(FLOORS.values()) for room in names.split()}
 ROOMS = {room.rstrip("/") for names in FLOORS.values() for room in names.split() if room.endswith("/")}

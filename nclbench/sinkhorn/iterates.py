@@ -10,24 +10,18 @@ import torch
 from torch import Tensor
 
 from nclbench.sinkhorn.looks import Looks
-from nclbench.sinkhorn.passes import Pass
+from nclbench.sinkhorn.passes import Ask, Drawn, Pass
 from nclbench.sinkhorn.tasks import Potentials, Task, levelled
 
-Steps = Generator[Tensor, Pass, Potentials]
-
-
-def weights(home: Task, turned: bool) -> Tensor | None:
-    """(N,) what the first half-step weighs the rows with, where there is one before the first pass."""
-    if turned:
-        return torch.ones_like(home.rows) if home.start == "query" else None
-    return home.rows if home.start == "gallery" else None
+Steps = Generator[Ask, Pass, Potentials]
 
 
 def direct(home: Task, looks: Looks) -> Steps:
     """The biases of the columns."""
     target, twins, iters = home.target, home.scores.alike if looks.rounded else None, home.limit
-    attraction = None if weights(home, False) is None else looks.attraction
-    bias = torch.zeros_like(target) if attraction is None else levelled(target - attraction, twins)
+    bias = torch.zeros_like(target)
+    if home.start == "gallery":
+        bias = levelled(target - (yield Drawn(home.rows)).log_mass, twins)
     for done in range(iters + 1):
         log_mass = levelled((yield bias).log_mass, twins)
         error = home.error(log_mass - target)
@@ -40,8 +34,9 @@ def direct(home: Task, looks: Looks) -> Steps:
 def mirrored(home: Task, looks: Looks) -> Steps:
     """Those of the rows: the items of the other direction."""
     target, iters = home.target, home.limit
-    attraction = None if weights(home, True) is None else looks.attraction
-    bias, done = (target, 0) if attraction is None else (target - attraction, 1)
+    bias, done = target, 0
+    if home.start == "query":
+        bias, done = target - (yield Drawn(torch.ones_like(home.rows))).log_mass, 1
     if done > iters:  # b = 0, and nothing is normalised
         return asked_of_rows(home, looks, torch.zeros_like(home.rows), home.rows.log() - (yield bias).sums(), iters)
     for step in range(done, iters + 1):
@@ -63,10 +58,10 @@ def asked_of_rows(home: Task, looks: Looks, answer: Tensor, following: Tensor, s
 
 def alone(steps: Steps, looks: Looks) -> Potentials:
     """What the steps come to, each pass by itself."""
-    bias = next(steps)
+    ask = next(steps)
     while True:
         try:
-            bias = steps.send(looks.passed(bias))
+            ask = steps.send(looks.passed(ask))
         except StopIteration as end:
             return _answer(end)
 

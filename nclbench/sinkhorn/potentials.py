@@ -72,8 +72,7 @@ def _turned(task: Task) -> bool:
 
 def _iterated(home: Task, wanted: list[bool]) -> list[Potentials]:
     """For home's rows where wanted, else for its columns. Of several only the first, if they cannot be found together."""
-    weights = [each for each in (iterates.weights(home, turned) for turned in wanted) if each is not None]
-    looks = looks_at(home, weights[0] if weights else None)
+    looks = looks_at(home)
 
     def steps(turned: bool) -> iterates.Steps:
         return (iterates.mirrored if turned else iterates.direct)(home, looks)
@@ -85,7 +84,7 @@ def _iterated(home: Task, wanted: list[bool]) -> list[Potentials]:
 
 
 def _balanced(home: Task, wanted: list[bool]) -> list[Potentials]:
-    looks = looks_at(home, None)
+    looks = looks_at(home)
     balance = Balance(home, looks)
     found = {turned: balance.mirrored() if turned else balance.direct() for turned in sorted(wanted)}
     looks.leave()
