@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from nclbench import evaluate
+from nclbench.fusion import fuse
 from nclbench.plan import Plan
 from nclbench.similarity.bases import Embedded, Stored
 from nclbench.similarity.pairs import Bases
@@ -70,10 +71,15 @@ def test_each_direction_is_as_alone(
             assert len(mine) > 0 and mine == other
 
 
+def fused(task: Any) -> Any:
+    return fuse([(0.25, task), (0.75, factories.as_scores(task, np.float32))])
+
+
 @pytest.mark.usefixtures("_precision")
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_plain_iterates_of_both_share_every_look(shape: tuple[int, int], looks: list[int]) -> None:
-    task = factories.hubs(*shape, 14, 4, noise=2.0)
+@pytest.mark.parametrize("kind", [lambda task: task, lambda task: factories.as_scores(task, np.float32), fused])
+def test_plain_iterates_of_both_share_every_look(shape: tuple[int, int], kind: Any, looks: list[int]) -> None:
+    task = kind(factories.hubs(*shape, 14, 4, noise=2.0))
     evaluate(task, "sinkhorn:tau=0.05,iters=5")
     assert looks == [0, *[2] * 7]  # what the rows draw, and six passes; six, and one for the error
     looks.clear()
@@ -190,7 +196,7 @@ def test_what_rows_draw_is_the_same_from_the_kernel_and_from_the_scores(tau: flo
     assert len(looked) == (2 if tau < 0.01 and kind == torch.float32 else 0)
 
 
-def test_what_is_too_cold_is_shared_in_logarithms_too() -> None:
+def test_what_is_too_cold_is_done_in_logarithms_in_both_directions() -> None:
     queries = np.random.default_rng(0).normal(size=(2100, 3)).astype(np.float32)
     view = View(Stored(queries @ queries[:2050].T, Plan()))
     asked = {"iters": 2, "start": "gallery"}

@@ -56,7 +56,7 @@ class Stored:
     error: float = 0.0
     roughness: float = 0.0
     tolerance: float = 0.0
-    shelf = None
+    shelf: dict[str, Any] | None = None
     lean = 0.0
     ready = True
 
@@ -126,7 +126,7 @@ class Embedded:
     scorer: Scoring
     plan: Plan
     tolerance: float = 0.0
-    shelf = None
+    shelf: dict[str, Any] | None = None
     ready = False
 
     @property

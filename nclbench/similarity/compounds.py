@@ -1,6 +1,7 @@
 """Bases made of other scores: some of their rows, two collections side by side, a weighted sum of several models."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -175,7 +176,7 @@ class Weighted:
     """The weighted sum of several bases of one shape, added in their order in float64."""
 
     parts: tuple[Part, ...]
-    shelf = None
+    shelf: dict[str, Any] | None = None
     lean = 0.0
     ready = False
 

@@ -100,6 +100,10 @@ class Over:
         return self.base.lean
 
     @property
+    def shelf(self) -> dict[str, Any] | None:
+        return self.base.shelf
+
+    @property
     def ready(self) -> bool:
         return self.base.ready
 

@@ -6,7 +6,6 @@ are certified, read any part.
 
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +31,6 @@ class Kept(Over):
 
     base: Embedded
     open: bool = True
-    shelf: dict[str, Any] = field(default_factory=dict)
     _scores: Tensor | None = None
     _strips: set[tuple[int, int]] = field(default_factory=set)
     _there: "np.ndarray[tuple[int], np.dtype[np.bool_]]" = field(init=False)
@@ -94,7 +92,6 @@ class Kept(Over):
     def close(self) -> None:
         """All operators are fitted: what is kept is for ranking now, and nothing more is kept."""
         self.open = False
-        self.shelf.clear()
 
     def _reserved(self, strip: tuple[int, int]) -> Tensor | None:
         """Where a strip is to be made, if it is to be kept."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 from torch import Tensor
 
@@ -50,9 +51,8 @@ class Bases:
     def base(self, rows: str, columns: str) -> Base:
         if (rows, columns) not in self._made:
             base = self._drawn(rows, columns) or self._make(rows, columns)
-            kept = self.keep and self.plan.world == 1 and (rows, columns) == ("queries", "items")
-            shelf = {BOTH: True} if self.both else {}
-            self._made[rows, columns] = Kept(base, shelf=shelf) if kept and isinstance(base, Embedded) else base
+            kept = self.plan.world == 1 and self._shelf(rows, columns) is not None
+            self._made[rows, columns] = Kept(base) if kept and isinstance(base, Embedded) else base
         return self._made[rows, columns]
 
     def fitted(self) -> None:
@@ -60,8 +60,15 @@ class Bases:
         for base in self._made.values():
             if isinstance(base, Kept):
                 base.close()
+            if base.shelf is not None:
+                base.shelf.clear()
         for other in self._scored.values():
             other.fitted()
+
+    def _shelf(self, rows: str, columns: str) -> dict[str, Any] | None:
+        """A new one where something may be left on it."""
+        test = self.keep and (rows, columns) == ("queries", "items")
+        return ({BOTH: True} if self.both else {}) if test else None
 
     def folded(self, role: str, folds: int) -> "list[tuple[Integers, Bases]]":
         """For each share of the test side: its rows, and the same bases with the others as this bank.
@@ -108,18 +115,18 @@ class Bases:
         return self._scored[scorer]
 
     def _make(self, rows: str, columns: str) -> Base:
-        stored = self.problem.scores.get((rows, columns))
+        stored, shelf = self.problem.scores.get((rows, columns)), self._shelf(rows, columns)
         if stored is not None:
-            return Stored(stored, self.plan)
+            return Stored(stored, self.plan, shelf=shelf)
         if self.problem.parts:
-            return self._weighted(rows, columns)
+            return self._weighted(rows, columns, shelf)
         if not self.problem.has(rows, columns):
             raise InputError(f"scores of {rows} against {columns} are not in the input, nor embeddings to make them")
-        found = Embedded(self.prepared(rows), self.prepared(columns), self._compared(rows, columns), self.plan)
+        found = Embedded(self.prepared(rows), self.prepared(columns), self._compared(rows, columns), self.plan, shelf=shelf)
         dear = isinstance(found.queries, Ragged) and len(found.queries) * len(found.items) <= _DEAR
         return Remembered(found) if dear and self.plan.keeps(Remembered.size(found.shape)) else found
 
-    def _weighted(self, rows: str, columns: str) -> Base:
+    def _weighted(self, rows: str, columns: str, shelf: dict[str, Any] | None) -> Base:
         if self.gallery and rows == columns:
             raise NotAvailable("it compares items with each other, which biases of the parts do not change")
         if self.gallery and {"items": "item_bank", "queries": "query_bank"}[self.gallery] in (rows, columns):
@@ -129,7 +136,7 @@ class Bases:
             shift = self.shifts[number] if self.shifts else None
             down, across = (shift if role == self.gallery else None for role in (rows, columns))
             parts.append(Part(weight, Bases(problem, self.plan).base(rows, columns), down, across))
-        return Weighted(tuple(parts))
+        return Weighted(tuple(parts), shelf)
 
     def vectors(self, role: str) -> Tensor:
         """(N, D) the prepared vectors of a collection; NotAvailable where its scorer is one of words and frames."""
