@@ -11,9 +11,8 @@ from nclbench.machine.blas import single
 from nclbench.problem import Integers
 
 RESAMPLES = 2000
-_CELLS = 1 << 20
-# cells of resamples that are counted as floats at a time, in cache
-_FEW = 1 << 18
+# cells of resamples that are counted at a time, in cache; a number of them begins anew after so many more
+_FEW, _SOME = 1 << 18, 1 << 20
 # cells of resamples that are kept for the next call: every row of a table draws the same ones
 _KEPT = 1 << 24
 Array = npt.NDArray[np.floating[Any]]
@@ -43,7 +42,8 @@ def intervals(
     orders = {column: np.argsort(values[:, column], kind="stable") for column in np.flatnonzero(median)}
     found = np.empty((RESAMPLES, values.shape[1]))
     start = 0
-    for times in _counted(clusters, seed):
+    for drawn in _resamples(clusters, seed):
+        times = drawn.astype(float)
         rows = slice(start, start + len(times))
         found[rows] = (times @ sums) / _totals(times, sizes)[:, None]
         for column, order in orders.items():
@@ -61,14 +61,6 @@ def interval(
     return float(low), float(high)
 
 
-def _counted(clusters: int, seed: int) -> Iterator[Array]:
-    """(n, clusters) how often each cluster was drawn, for few of the resamples at a time."""
-    step = max(1, _FEW // clusters)
-    for drawn in _resamples(clusters, seed):
-        for few in range(0, len(drawn), step):
-            yield drawn[few : few + step].astype(float)
-
-
 def _totals(times: Array, sizes: Array) -> Array:
     """(n,) how many queries each resample has."""
     alone = len(sizes) == sizes.sum()  # then as many as there are
@@ -76,7 +68,7 @@ def _totals(times: Array, sizes: Array) -> Array:
 
 
 def _resamples(clusters: int, seed: int) -> Iterator[npt.NDArray[np.integer[Any]]]:
-    """(n, clusters) how often each cluster was drawn, for some of the resamples at a time."""
+    """(n, clusters) how often each cluster was drawn, for few of the resamples at a time."""
     yield from _kept(clusters, seed) if RESAMPLES * clusters <= _KEPT else _draw(clusters, seed)
 
 
@@ -87,13 +79,19 @@ def _kept(clusters: int, seed: int) -> tuple[npt.NDArray[np.integer[Any]], ...]:
 
 def _draw(clusters: int, seed: int) -> Iterator[npt.NDArray[np.integer[Any]]]:
     draw = np.random.default_rng(seed)
-    step = max(1, _CELLS // clusters)
-    for start in range(0, RESAMPLES, step):
-        count = min(step, RESAMPLES - start)
+    for count in _cut(clusters):
         drawn = draw.integers(clusters, size=(count, clusters))
         drawn += clusters * np.arange(count)[:, None]
         times = np.bincount(drawn.ravel(), minlength=count * clusters).reshape(count, clusters)
         yield times.astype(np.min_scalar_type(int(times.max())))
+
+
+def _cut(clusters: int) -> Iterator[int]:
+    """How many resamples are counted together: sums of other numbers of them differ in last bits."""
+    few, some = max(1, _FEW // clusters), max(1, _SOME // clusters)
+    for start in range(0, RESAMPLES, some):
+        end = min(start + some, RESAMPLES)
+        yield from (min(few, end - first) for first in range(start, end, few))
 
 
 def in_order(values: Array, cluster: Integers | None) -> tuple[Array, Integers]:

@@ -10,6 +10,8 @@ from nclbench.plan import COUNTS, SUMS, Plan
 from nclbench.ranking.counting import outward
 
 _CHUNK = 8
+# rows that are merged at a time
+_MERGED = 4096
 State = tuple[Tensor, ...]
 
 
@@ -96,8 +98,13 @@ class Leaders:
         return value, index
 
     def merge(self, a: State, b: State) -> State:
-        value, order = torch.cat([a[0], b[0]], 1).topk(self.count, dim=1)
-        return value, torch.cat([a[1], b[1]], 1).gather(1, order)
+        """Into a, few rows at a time: as much memory again would be the most that a ranking takes."""
+        for start in range(0, len(a[0]), _MERGED):
+            (best, where), (value, column) = ((part[start : start + _MERGED] for part in state) for state in (a, b))
+            top, order = torch.cat([best, value], 1).topk(self.count, dim=1)
+            best.copy_(top)
+            where.copy_(torch.cat([where, column], 1).gather(1, order))
+        return a
 
     def finish(self, state: State) -> State:
         return state

@@ -61,6 +61,14 @@ class Bases:
         for other in self._scored.values():
             other.fitted()
 
+    def ranked(self) -> None:
+        """All scores have been looked at: what they are made of goes as soon as no view holds it."""
+        folds = (bases for shares in self._folded.values() for _, bases in shares)
+        for other in (*self._scored.values(), *folds):
+            other.ranked()
+        self._made.clear()
+        self._prepared.clear()
+
     def folded(self, role: str, folds: int) -> "list[tuple[Integers, Bases]]":
         """For each share of the test side: its rows, and the same bases with the others as this bank.
 

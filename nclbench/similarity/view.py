@@ -202,9 +202,9 @@ def _swept(jobs: Sequence[Job], shrink: int) -> list[Any]:
                 done.add(_size(rows, columns))
         return states
 
-    found = plan.share(work, grid)
-    states = found[0]
-    for more in found[1:]:
+    states, *others = plan.share(work, grid)
+    while others:
+        more = others.pop(0)
         states = [reducer.merge(a, b) for (_, reducer), a, b in zip(jobs, states, more, strict=True)]
     return [reducer.finish(plan.agree(reducer, state)) for (_, reducer), state in zip(jobs, states, strict=True)]
 
