@@ -11,6 +11,7 @@ import numpy as np
 from nclbench import __version__, diagnosis, instances
 from nclbench.errors import ConvergenceError, UsageError, nearest
 from nclbench.fitting import Row, bases_of, fit_row
+from nclbench.machine.memory import give_back
 from nclbench.machine.threads import alone
 from nclbench.metrics import Named, check_ties, measure, parse
 from nclbench.operators import Operator, chain_name, parse_chain
@@ -70,7 +71,7 @@ def evaluate(
     if direction not in DIRECTIONS:
         raise UsageError(f"unknown direction {direction!r}{nearest(direction, DIRECTIONS)}")
     plan = plan or choose()
-    protocols = Protocols.of(problem)
+    protocols, size = Protocols.of(problem), len(problem.queries) * len(problem.items)
     directions, left_out = _directions(problem, direction)
     bases = {reverse: bases_of(protocols.problem, plan, reverse, keep=True) for reverse in directions}
     if not problem.each:
@@ -82,6 +83,7 @@ def evaluate(
     ]
     for each in bases.values():
         each.fitted()
+    give_back(size)
     fitted_at = time.perf_counter()
     top = max(TOP, depth) if details or hubness or problem.relevance is None else 0
     found = _ranked(rows, protocols, top)
@@ -95,6 +97,7 @@ def evaluate(
     found, rows = [(row.ranked(), protocol, ranking) for row, protocol, ranking in found], []
     for each in bases.values():
         each.ranked()
+    give_back(size)
     ranked = time.perf_counter()
     for row, _, ranking in found[:reference]:
         left_out += doubts(ranking, "v2t" if row.reverse else "t2v", row.first.views.problem.scored_by == "stored")
@@ -132,8 +135,8 @@ def evaluate(
         command=" ".join(sys.argv[:1]),
         warnings=tuple(dict.fromkeys([*problem.notes, *left_out, *told])),
         timing={"fit": fitted_at - began, "rank": ranked - fitted_at, "measure": ended - ranked},
-        queries=stacked(queries),
-        items=stacked(items),
+        queries=stacked(queries, spent=True),
+        items=stacked(items, spent=True),
     )
 
 

@@ -25,6 +25,8 @@ SCORES = torch.float32
 HALF = torch.float16
 SUMS = torch.float64
 COUNTS = torch.int64
+# columns, where there are many of them to keep
+PLACES = torch.int32
 # the bits of a score
 BITS = torch.int32
 FLAGS = torch.bool

@@ -68,6 +68,11 @@ class View:
         return self.map.slope * error + 4 * SCORE_ROUNDOFF * shift
 
     @property
+    def kind(self) -> torch.dtype:
+        """Of the widest of its tiles that are not fine ones, as far as its base says so."""
+        return getattr(self.base, "kind", SUMS) if self.map is None or self.map.shift else SUMS
+
+    @property
     def fast(self) -> bool:
         """Whether to count with what is compiled."""
         return self.plan.compiles(self.base.shape[0] * self.base.shape[1])
@@ -187,9 +192,14 @@ def _swept(jobs: Sequence[Job], shrink: int) -> list[Any]:
     kinds = _kinds(jobs)
     grid = _tiles(jobs, shrink)
     done = Counted(plan.report, "scores", sum(_size(*tile) for strip in grid for tile in strip))
+    common = {
+        number: reducer.init(view.shape, plan)
+        for number, (view, reducer) in enumerate(jobs)
+        if getattr(reducer, "apart", False) and _disjoint(grid, int(view.reverse))
+    }
 
     def work(strips: Iterator[list[tuple[slice, slice]]]) -> list[tuple[Tensor, ...]]:
-        states = [reducer.init(view.shape, plan) for view, reducer in jobs]
+        states = [common.get(number) or reducer.init(view.shape, plan) for number, (view, reducer) in enumerate(jobs)]
         for strip in strips:
             for rows, columns in strip:
                 made = {make: make(rows, columns) for make in set(kinds)}
@@ -199,13 +209,15 @@ def _swept(jobs: Sequence[Job], shrink: int) -> list[Any]:
                     if key not in seen:
                         seen = {key: view.see(made[kinds[number]], rows, columns)}
                     states[number] = reducer.step(states[number], *seen[key])
+                del made, seen  # before the next ones take as much memory
                 done.add(_size(rows, columns))
         return states
 
     states, *others = plan.share(work, grid)
-    while others:
-        more = others.pop(0)
-        states = [reducer.merge(a, b) for (_, reducer), a, b in zip(jobs, states, more, strict=True)]
+    for more in others:
+        for number, (_, reducer) in reversed(list(enumerate(jobs))):
+            state = more.pop()
+            states[number] = state if number in common else reducer.merge(states[number], state)
     return [reducer.finish(plan.agree(reducer, state)) for (_, reducer), state in zip(jobs, states, strict=True)]
 
 
@@ -243,6 +255,12 @@ def _tiles(jobs: Sequence[tuple[View, Any]], shrink: int = 0) -> list[list[tuple
             cuts.append(plan.cuts(length, axis, allowed, max(1, plan.tile[axis] >> shrink), even=True))
     # strips are dealt along the axis whose rows are kept whole, so that one process sees them complete
     return plan.tiles((cuts[0], cuts[1]), along=1 if whole == {0} else 0)
+
+
+def _disjoint(grid: list[list[tuple[slice, slice]]], axis: int) -> bool:
+    """Whether no two strips have lines of this axis in common."""
+    places = [{tile[axis].start for tile in strip} for strip in grid]
+    return sum(map(len, places)) == len(set().union(*places))
 
 
 def _starts(jobs: Sequence[tuple[View, Any]], axis: int) -> Sequence[int] | None:
