@@ -11,8 +11,8 @@ from nclbench.machine.blas import single
 from nclbench.problem import Integers
 
 RESAMPLES = 2000
-# cells of resamples that are counted at a time, in cache; a number of them begins anew after so many more
-_FEW, _SOME = 1 << 18, 1 << 20
+# cells of resamples: of those that are drawn and counted at a time, in cache, and after how many that begins anew
+_FEW, _CELLS = 1 << 18, 1 << 20
 # cells of resamples that are kept for the next call: every row of a table draws the same ones
 _KEPT = 1 << 24
 Array = npt.NDArray[np.floating[Any]]
@@ -88,7 +88,7 @@ def _draw(clusters: int, seed: int) -> Iterator[npt.NDArray[np.integer[Any]]]:
 
 def _cut(clusters: int) -> Iterator[int]:
     """How many resamples are counted together: sums of other numbers of them differ in last bits."""
-    few, some = max(1, _FEW // clusters), max(1, _SOME // clusters)
+    few, some = max(1, _FEW // clusters), max(1, _CELLS // clusters)
     for start in range(0, RESAMPLES, some):
         end = min(start + some, RESAMPLES)
         yield from (min(few, end - first) for first in range(start, end, few))

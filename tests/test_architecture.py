@@ -45,7 +45,8 @@ WITHIN = {
     "similarity": (
         "groups halves looks maps reducers",
         "bases fused interfaces",
-        "view keeping remembered",
+        "grid keeping remembered",
+        "view",
         "compounds",
         "pairs",
         "views",

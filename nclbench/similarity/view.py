@@ -15,6 +15,7 @@ from torch import Tensor
 from nclbench.machine.processes import retried
 from nclbench.machine.threads import Counted
 from nclbench.plan import SCORE_ROUNDOFF, SUMS, Plan
+from nclbench.similarity.grid import disjoint, tiles
 from nclbench.similarity.groups import Groups
 from nclbench.similarity.halves import Halves
 from nclbench.similarity.interfaces import Base, Reducer, within
@@ -166,8 +167,6 @@ class View:
 
 Job = tuple[View, Reducer]
 Make = Callable[[slice, slice], Tensor]
-# scores that are read together where they need not be made
-_READ = 1 << 22
 _SHRINKS = 6  # from 1024 rows and columns down to 32, on a device from 8192 to 256
 
 
@@ -190,12 +189,12 @@ def _swept(jobs: Sequence[Job], shrink: int) -> list[Any]:
     assert all(view.base is base for view, _ in jobs)
     plan = base.plan
     kinds = _kinds(jobs)
-    grid = _tiles(jobs, shrink)
+    grid = tiles(jobs, shrink)
     done = Counted(plan.report, "scores", sum(_size(*tile) for strip in grid for tile in strip))
     common = {
         number: reducer.init(view.shape, plan)
         for number, (view, reducer) in enumerate(jobs)
-        if getattr(reducer, "apart", False) and _disjoint(grid, int(view.reverse))
+        if getattr(reducer, "apart", False) and disjoint(grid, int(view.reverse))
     }
 
     def work(strips: Iterator[list[tuple[slice, slice]]]) -> list[tuple[Tensor, ...]]:
@@ -231,38 +230,3 @@ def _kinds(jobs: Sequence[Job]) -> list[Make]:
     fine = [reducer.fine or (view.map is not None and view.map.fine) for view, reducer in jobs]
     rough = all(exact or getattr(reducer, "settles", False) for (_, reducer), exact in zip(jobs, fine, strict=True))
     return [base.fine if exact else base.rough if rough else base.tile for exact in fine]
-
-
-def _tiles(jobs: Sequence[tuple[View, Any]], shrink: int = 0) -> list[list[tuple[slice, slice]]]:
-    """This process's strips of tiles of the base, cut as every job needs them."""
-    base, plan = jobs[0][0].base, jobs[0][0].plan
-    whole = {int(not view.reverse) for view, reducer in jobs if reducer.whole_rows}
-    whole |= {view.whole for view, _ in jobs if view.whole is not None}
-    assert len(whole) < 2, "one pass cannot give whole rows of both directions"
-    # what sums scores depends on the tiles in its last bits; and one process may have a compiler where others have none
-    certified = plan.world == 1 and all(view.fast and getattr(reducer, "settles", False) for view, reducer in jobs)
-    if not whole and base.ready and certified:
-        step = max(1, min(plan.tile[0], _READ // base.shape[1]) >> shrink)
-        return plan.tiles((plan.cuts(base.shape[0], 0, _starts(jobs, 0), step, even=True), [0, base.shape[1]]))
-    cuts: list[list[int]] = []
-    for axis in (0, 1):
-        length, allowed = base.shape[axis], _starts(jobs, axis)
-        if axis in whole:
-            cuts.append([0, length])
-        elif 1 - axis in whole:
-            cuts.append(plan.cuts(length, axis, allowed, max(1, plan.strip(base.shape[1 - axis]) >> shrink)))
-        else:
-            cuts.append(plan.cuts(length, axis, allowed, max(1, plan.tile[axis] >> shrink), even=True))
-    # strips are dealt along the axis whose rows are kept whole, so that one process sees them complete
-    return plan.tiles((cuts[0], cuts[1]), along=1 if whole == {0} else 0)
-
-
-def _disjoint(grid: list[list[tuple[slice, slice]]], axis: int) -> bool:
-    """Whether no two strips have lines of this axis in common."""
-    places = [{tile[axis].start for tile in strip} for strip in grid]
-    return sum(map(len, places)) == len(set().union(*places))
-
-
-def _starts(jobs: Sequence[tuple[View, Any]], axis: int) -> Sequence[int] | None:
-    """Where groups allow cuts of an axis of the base."""
-    return next((view.groups.starts for view, _ in jobs if view.groups and axis == int(not view.reverse)), None)
