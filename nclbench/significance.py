@@ -11,7 +11,7 @@ from nclbench.machine.blas import single
 from nclbench.problem import Integers
 
 RESAMPLES = 2000
-# cells of resamples: of those that are drawn and counted at a time, in cache, and after how many that begins anew
+# cells of resamples that are counted at a time, in cache, and of those that are drawn at a time, if they are kept
 _FEW, _CELLS = 1 << 18, 1 << 20
 # cells of resamples that are kept for the next call: every row of a table draws the same ones
 _KEPT = 1 << 24
@@ -68,30 +68,37 @@ def _totals(times: Array, sizes: Array) -> Array:
 
 
 def _resamples(clusters: int, seed: int) -> Iterator[npt.NDArray[np.integer[Any]]]:
-    """(n, clusters) how often each cluster was drawn, for few of the resamples at a time."""
-    yield from _kept(clusters, seed) if RESAMPLES * clusters <= _KEPT else _draw(clusters, seed)
+    """(n, clusters) how often each cluster was drawn, for few of the resamples at a time: sums of other numbers of them
+    differ in last bits.
+    """
+    few, some = _steps(clusters)
+    drawn = _kept(clusters, seed) if RESAMPLES * clusters <= _KEPT else _draw(clusters, seed, few, some)
+    for times in drawn:
+        for start in range(0, len(times), few):
+            yield times[start : start + few]
+
+
+def _steps(clusters: int) -> tuple[int, int]:
+    return max(1, _FEW // clusters), max(1, _CELLS // clusters)
 
 
 @lru_cache(maxsize=1)
 def _kept(clusters: int, seed: int) -> tuple[npt.NDArray[np.integer[Any]], ...]:
-    return tuple(_draw(clusters, seed))
+    _, some = _steps(clusters)
+    return tuple(_draw(clusters, seed, some, some))
 
 
-def _draw(clusters: int, seed: int) -> Iterator[npt.NDArray[np.integer[Any]]]:
+def _draw(clusters: int, seed: int, few: int, some: int) -> Iterator[npt.NDArray[np.integer[Any]]]:
+    """few: resamples at a time, which begins anew after `some` of them."""
     draw = np.random.default_rng(seed)
-    for count in _cut(clusters):
-        drawn = draw.integers(clusters, size=(count, clusters))
-        drawn += clusters * np.arange(count)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=count * clusters).reshape(count, clusters)
-        yield times.astype(np.min_scalar_type(int(times.max())))
-
-
-def _cut(clusters: int) -> Iterator[int]:
-    """How many resamples are counted together: sums of other numbers of them differ in last bits."""
-    few, some = max(1, _FEW // clusters), max(1, _CELLS // clusters)
     for start in range(0, RESAMPLES, some):
         end = min(start + some, RESAMPLES)
-        yield from (min(few, end - first) for first in range(start, end, few))
+        for first in range(start, end, few):
+            count = min(few, end - first)
+            drawn = draw.integers(clusters, size=(count, clusters))
+            drawn += clusters * np.arange(count)[:, None]
+            times = np.bincount(drawn.ravel(), minlength=count * clusters).reshape(count, clusters)
+            yield times.astype(np.min_scalar_type(int(times.max())))
 
 
 def in_order(values: Array, cluster: Integers | None) -> tuple[Array, Integers]:
