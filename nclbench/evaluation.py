@@ -73,7 +73,7 @@ def evaluate(
     plan = plan or choose()
     protocols, size = Protocols.of(problem), len(problem.queries) * len(problem.items)
     directions, left_out = _directions(problem, direction)
-    bases = {reverse: bases_of(protocols.problem, plan, reverse, keep=True) for reverse in directions}
+    bases = {reverse: bases_of(protocols.problem, plan, reverse, keep=True, both=len(directions) > 1) for reverse in directions}
     if not problem.each:
         bases = dict.fromkeys(directions, bases[directions[0]])
     rows = [

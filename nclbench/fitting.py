@@ -127,10 +127,10 @@ class Row:
         return Ranking(**columns, top=top, shape=rankings[0].shape)
 
 
-def bases_of(problem: Problem, plan: Plan, reverse: bool, keep: bool = False) -> Bases:
-    """The bases of a direction. Each part of a fusion with `each` is fitted here, for this direction."""
+def bases_of(problem: Problem, plan: Plan, reverse: bool, keep: bool = False, both: bool = False) -> Bases:
+    """The bases of a direction, or of both. Each part of a fusion with `each` is fitted here, for this direction."""
     if not problem.each:
-        return Bases(problem, plan, keep=keep)
+        return Bases(problem, plan, keep=keep, both=both)
     operator = operators.parse(problem.each)
     shifts, looked = [], set()
     for _, part in problem.parts:

@@ -43,16 +43,24 @@ FLOORS = {
 WITHIN = {
     "machine": ("blas graphs epilogues host memory processes wide", "threads together", "machines"),
     "similarity": (
-        "groups halves looks maps reducers",
+        "alike grid groups halves looks maps reducers",
         "bases fused interfaces",
-        "grid keeping remembered",
-        "view",
+        "view keeping remembered",
         "compounds",
         "pairs",
         "views",
     ),
     "ranking": ("counting", "both choosing outranking unwritten", "leaders", "ranks"),
-    "sinkhorn": ("strips anderson", "entries", "kernel", "placed", "potentials"),
+    "sinkhorn": (
+        "strips anderson precision tasks",
+        "entries passes",
+        "kernel",
+        "placed",
+        "looks",
+        "iterates",
+        "balance",
+        "potentials",
+    ),
 }
 LEVEL = {room.rstrip("/"): number for number, names in enumerate(FLOORS.values()) for room in names.split()}
 ROOMS = {room.rstrip("/") for names in FLOORS.values() for room in names.split() if room.endswith("/")}

@@ -16,8 +16,9 @@ from nclbench.compiled import crossing as crossings
 from nclbench.compiled.counts import count
 from nclbench.compiled.crossing import Bars, crossing
 from nclbench.compiled.leading import lead
-from nclbench.compiled.products import products
+from nclbench.compiled.products import products, units
 from nclbench.plan import SUMS, Plan
+from nclbench.scorers import dot
 from nclbench.scorers.dot import Cosine, tree_sum
 
 CASES = {
@@ -129,10 +130,27 @@ def test_products_have_the_bits_of_the_definition(width: int, monkeypatch: pytes
     rng = np.random.default_rng(2)
     left, right = (torch.from_numpy(rng.normal(size=(40, width)).astype(np.float32)) for _ in range(2))
     left[3], right[3] = left[3] * 1e-30, right[3] * 1e-15
-    wanted = tree_sum(left.to(SUMS) * right)
-    assert torch.equal(torch.from_numpy(products(left.numpy(), right.numpy())), wanted)
+    row, other = torch.from_numpy(rng.integers(40, size=(2, 90)))
+    wanted = tree_sum(left.to(SUMS)[row] * right[other])
+    assert torch.equal(torch.from_numpy(products(left.numpy(), right.numpy(), row.numpy(), other.numpy())), wanted)
+    assert torch.equal(Cosine().chosen(left, right, row, other), wanted)
     monkeypatch.setattr(compiled, "loaded", lambda: True)
-    assert torch.equal(Cosine().pairs(left, right), wanted)
+    monkeypatch.setattr(Cosine, "pairs", None)
+    assert torch.equal(Cosine().chosen(left, right, row, other), wanted)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, ">f4"], ids=str)
+@pytest.mark.parametrize("width", [1, 3, 64, 513])
+def test_units_have_the_bits_of_the_definition(width: int, dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = np.random.default_rng(3).normal(size=(50, width)).astype(dtype)
+    if vectors.dtype.itemsize > 2:
+        vectors[3], vectors[4], vectors[5, 1:] = vectors[3] * 1e-30, vectors[4] * 1e30, 0
+    wanted, used = Cosine().prepare(vectors, Plan()), []
+    monkeypatch.setattr(compiled, "loaded", lambda: True)
+    monkeypatch.setattr(dot, "units", lambda given: (used.append(1), units(given))[1])
+    assert torch.equal(Cosine().prepare(vectors, Plan()), wanted)
+    assert torch.equal(Cosine().prepare(vectors[::2, ::-1][:, ::-1], Plan()), wanted[::2])
+    assert len(used) == (2 if dtype in (np.float32, np.float64) else 0)
 
 
 @pytest.mark.parametrize("case", CASES)

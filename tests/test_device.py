@@ -24,7 +24,7 @@ from nclbench.similarity import fused
 from nclbench.similarity.halves import Halves, growth, product
 from nclbench.similarity.pairs import Bases
 from nclbench.similarity.view import View
-from nclbench.sinkhorn import kernel
+from nclbench.sinkhorn import precision
 from nclbench.sinkhorn.placed import Placed
 from nclbench.sinkhorn.potentials import sinkhorn
 
@@ -140,8 +140,8 @@ def test_potentials_are_those_of_a_processor(device: str, monkeypatch: pytest.Mo
     wanted = sinkhorn(View(Bases(task, Plan()).base("queries", "items")), 0.02, iters=6)
     paths = set()
     for limit, room in ((1 << 22, 8), (1 << 22, 0), (0, 4), (0, 2), (0, 0)):
-        monkeypatch.setattr(kernel, "EXACT", limit)
-        monkeypatch.setattr(kernel, "LOPSIDED", limit)
+        monkeypatch.setattr(precision, "EXACT", limit)
+        monkeypatch.setattr(precision, "LOPSIDED", limit)
         for more in ({}, {"split": True}, {"split": True, "fused": True}):
             with plan_on(device) as plan:
                 view = View(Bases(task, replace(plan, memory=max(1, room * 300 * 200), **more)).base("queries", "items"))

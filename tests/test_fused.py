@@ -18,7 +18,7 @@ from nclbench.plan import SCORES, SUMS, Plan
 from nclbench.ranking import unwritten
 from nclbench.similarity import fused
 from nclbench.similarity.halves import Halves
-from nclbench.sinkhorn import kernel
+from nclbench.sinkhorn import precision
 
 TESTS = Path(__file__).parent
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
@@ -202,7 +202,7 @@ def test_a_whole_run_counts_without_tiles_unless_it_has_kept_the_scores(monkeypa
     whole = unwritten.counted
     monkeypatch.setattr(unwritten, "counted", lambda *given: (used.append(1), whole(*given))[1])
     for name in ("EXACT", "LOPSIDED"):  # float64 kernels leave no scores
-        monkeypatch.setattr(kernel, name, 0)
+        monkeypatch.setattr(precision, name, 0)
     problem, specs = factories.LAWFUL["hubs"](), ["none", "sinkhorn:tau=0.1,iters=3,fit=test"]
     for memory, without in ((factories.STREAMED, True), (factories.KEPT, False)):
         runs = [

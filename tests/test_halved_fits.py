@@ -13,9 +13,10 @@ from nclbench import evaluate
 from nclbench.plan import HALF, Plan
 from nclbench.similarity.pairs import Bases
 from nclbench.similarity.view import View
-from nclbench.sinkhorn import kernel, strips
-from nclbench.sinkhorn.kernel import PACKED, ROUNDED
-from nclbench.sinkhorn.potentials import Potentials, sinkhorn
+from nclbench.sinkhorn import kernel, precision, strips
+from nclbench.sinkhorn.potentials import sinkhorn
+from nclbench.sinkhorn.precision import PACKED, ROUNDED
+from nclbench.sinkhorn.tasks import Potentials
 
 SPLIT = Plan(half=True, split=True)
 
@@ -24,7 +25,7 @@ SPLIT = Plan(half=True, split=True)
 def _single(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
     """As large problems are done: kernels in single precision, several strips and blocks."""
     for name in ("EXACT", "LOPSIDED"):
-        monkeypatch.setattr(kernel, name, 0)
+        monkeypatch.setattr(precision, name, 0)
     for name, value in {"ONE": 0, "WIDEST": 0, "STRIP": 2000, "BLOCK": 700, "PART": 200}.items():
         monkeypatch.setattr(strips, name, value)
 
@@ -36,7 +37,7 @@ def view(plan: Plan, reverse: bool = False, **more: Any) -> View:
 
 def exact(tau: float, monkeypatch: pytest.MonkeyPatch, reverse: bool = False, **more: Any) -> Potentials:
     with monkeypatch.context() as fine:
-        fine.setattr(kernel, "EXACT", 1 << 22)
+        fine.setattr(precision, "EXACT", 1 << 22)
         found = sinkhorn(view(Plan(), reverse), tau, **more)
         assert found.error == 0.0
         return found
@@ -57,7 +58,7 @@ def test_two_halves_fit_as_single_precision_does(tau: float, reverse: bool, monk
         wanted = exact(tau, monkeypatch, reverse, **way)
         for memory in (KEPT, STREAMED):
             found = sinkhorn(view(replace(SPLIT, memory=memory), reverse), tau, **way)
-            assert found.error == pytest.approx(ROUNDED * (kernel._CUT / tau + 1 + way["iters"]), rel=1e-4)
+            assert found.error == pytest.approx(ROUNDED * (precision.CUT / tau + 1 + way["iters"]), rel=1e-4)
             assert apart(found, wanted) <= found.error
 
 
@@ -114,7 +115,7 @@ def test_faint_entries_keep_their_mass(monkeypatch: pytest.MonkeyPatch) -> None:
         return apart(found, exact(0.012, monkeypatch, iters=3))
 
     honest = off()
-    monkeypatch.setattr(kernel, "_SPAN", dict.fromkeys(kernel._SPAN, 50.0))
+    monkeypatch.setattr(precision, "SPAN", dict.fromkeys(precision.SPAN, 50.0))
     assert honest < PACKED < 0.1 < off()
 
 
@@ -132,7 +133,7 @@ def test_a_packed_kernel_is_seldom_scaled_anew(monkeypatch: pytest.MonkeyPatch) 
         found = sinkhorn(scores, tau, iters=20)
         assert found.path == "kept kernel, half" and 1 <= len(scaled) <= 5
         with monkeypatch.context() as fine:
-            fine.setattr(kernel, "EXACT", 1 << 22)
+            fine.setattr(precision, "EXACT", 1 << 22)
             wanted = sinkhorn(View(Bases(task, Plan()).base("queries", "items")), tau, iters=20)
         assert wanted.error == 0.0 and apart(found, wanted) <= found.error
 

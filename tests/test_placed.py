@@ -15,7 +15,7 @@ from nclbench.machine.graphs import Replayed
 from nclbench.plan import SUMS, Plan
 from nclbench.similarity.pairs import Bases
 from nclbench.similarity.view import View
-from nclbench.sinkhorn import kernel, placed, potentials, strips
+from nclbench.sinkhorn import kernel, looks, placed, precision, strips
 from nclbench.sinkhorn.kernel import Kernel
 from nclbench.sinkhorn.placed import Placed
 from nclbench.sinkhorn.potentials import sinkhorn
@@ -50,7 +50,7 @@ def _by_mask(args: Any) -> bool:
 @pytest.fixture(autouse=True)
 def _single(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
     for name in ("EXACT", "LOPSIDED"):
-        monkeypatch.setattr(kernel, name, 0)
+        monkeypatch.setattr(precision, name, 0)
     for name, value in {"ONE": 0, "WIDEST": 0, "STRIP": 900, "BLOCK": 700, "PART": 200}.items():
         monkeypatch.setattr(strips, name, value)
 
@@ -75,7 +75,7 @@ def test_a_pass_waits_for_nothing(name: str, monkeypatch: pytest.MonkeyPatch) ->
     assert len(found.strips) > 1
     bias = torch.linspace(-1, 1, 45, dtype=SUMS)
     plain = found._measured(bias)
-    monkeypatch.setattr(kernel.host, "mv", torch.mv)
+    monkeypatch.setattr(kernel.host, "native", lambda values: values)
     with NoWaiting() as mode:
         again = found._measured(bias)
     assert mode.seen.count("mv") > 4
@@ -94,7 +94,7 @@ def test_a_pass_knows_all_shapes_without_values(name: str) -> None:
     again = found._measured(torch.zeros(45, dtype=SUMS, device="meta"))
     assert [part.shape for part in again] == shapes and {part.device.type for part in again} == {"meta"}
     with pytest.raises((RuntimeError, NotImplementedError)):
-        found._masses(torch.zeros(45, dtype=SUMS, device="meta"))
+        found.passed(torch.zeros(45, dtype=SUMS, device="meta"))
 
 
 def test_the_check_sees_what_waits() -> None:
@@ -156,7 +156,7 @@ def test_replayed_passes_give_the_same_bits(way: dict[str, Any], reverse: bool, 
             plain = sinkhorn(view(plan, reverse), tau, **way)
             assert not calls
             with monkeypatch.context() as device:
-                device.setattr(potentials, "kernel_of", Placed.of)
+                device.setattr(looks, "kernel_of", Placed.of)
                 found = sinkhorn(view(plan, reverse), tau, **way)
             assert calls and torch.equal(found.bias, plain.bias) and found.path == plain.path
 
@@ -179,7 +179,7 @@ def test_fused_passes_make_the_same_potentials(tau: float, reverse: bool, monkey
     for way in ({"iters": 0}, {"iters": 4}, {"iters": 15, "start": "query"}):
         plain = sinkhorn(view(Plan(memory=STREAMED), reverse), tau, **way)
         with monkeypatch.context() as device:
-            device.setattr(potentials, "kernel_of", Placed.of)
+            device.setattr(looks, "kernel_of", Placed.of)
             found = sinkhorn(view(plan, reverse), tau, **way)
         assert found.path == "streamed kernel, fused" and plain.path == "streamed kernel"
         off = (found.bias - found.bias.mean() - plain.bias + plain.bias.mean()).abs().max()
@@ -196,7 +196,7 @@ def test_passes_are_fused_where_they_are_asked_to_be(monkeypatch: pytest.MonkeyP
         assert made(Placed, plan).path == path
     stored = Bases(factories.as_scores(factories.hubs(60, 45, 32, 4)), Plan(memory=STREAMED, split=True, fused=True))
     assert View(stored.base("queries", "items")).operands is None
-    monkeypatch.setattr(kernel, "EXACT", 1 << 22)
+    monkeypatch.setattr(precision, "EXACT", 1 << 22)
     assert made(Placed, Plan(memory=STREAMED, split=True, fused=True)).path == "streamed kernel"  # what is float64 stays so
 
 

@@ -20,7 +20,7 @@ from nclbench.similarity.compounds import Chosen
 from nclbench.similarity.keeping import Kept
 from nclbench.similarity.pairs import Bases
 from nclbench.similarity.view import View
-from nclbench.sinkhorn import kernel, strips
+from nclbench.sinkhorn import precision, strips
 from nclbench.sinkhorn.potentials import sinkhorn
 
 N, M = 67, 45
@@ -31,7 +31,7 @@ KEPT, STREAMED = 1 << 30, 1
 def single(monkeypatch: pytest.MonkeyPatch) -> None:
     """As large problems are done: a kernel in float32, of many strips."""
     for name in ("EXACT", "LOPSIDED"):
-        monkeypatch.setattr(kernel, name, 0)
+        monkeypatch.setattr(precision, name, 0)
     for name, value in {"ONE": 0, "WIDEST": 0, "STRIP": 400, "BLOCK": 90, "PART": 60}.items():
         monkeypatch.setattr(strips, name, value)
 

@@ -28,8 +28,9 @@ from nclbench.similarity.bases import Embedded, Stored
 from nclbench.similarity.pairs import Bases
 from nclbench.similarity.view import View
 from nclbench.similarity.views import Views
-from nclbench.sinkhorn import kernel, strips
-from nclbench.sinkhorn.potentials import Potentials, sinkhorn
+from nclbench.sinkhorn import kernel, precision, strips
+from nclbench.sinkhorn.potentials import sinkhorn
+from nclbench.sinkhorn.tasks import Potentials
 
 Matrix = npt.NDArray[Any]
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
@@ -247,7 +248,7 @@ def test_golden_ucofia(scale: int, memory: int) -> None:
 def single(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
     """As large problems are done: scores and kernel in single precision, several strips, blocks and threads."""
     for name in ("EXACT", "LOPSIDED"):
-        monkeypatch.setattr(kernel, name, 0)
+        monkeypatch.setattr(precision, name, 0)
     for name, value in {"ONE": 0, "WIDEST": 0, "STRIP": 200, "BLOCK": 90, "PART": 60}.items():
         monkeypatch.setattr(strips, name, value)
     torch.set_num_threads(3)
@@ -283,7 +284,7 @@ def test_single_precision_makes_the_same_iterates(shape: tuple[int, int], tau: f
     ],
 )
 def test_precision_depends_on_the_shape_alone(shape: tuple[int, int], kind: torch.dtype) -> None:
-    assert kernel._kind(*shape) == kind
+    assert precision.of(*shape) == kind
 
 
 def test_ties_are_as_wide_as_the_error_of_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,11 +301,11 @@ def test_ties_are_as_wide_as_the_error_of_single_precision(monkeypatch: pytest.M
 
     (fine, exact) = found()
     for name in ("EXACT", "LOPSIDED"):
-        monkeypatch.setattr(kernel, name, 0)
+        monkeypatch.setattr(precision, name, 0)
     (coarse, rounded) = found()
     assert fine.options["tie_tolerance"] < 1e-10 and 1e-6 < coarse.options["tie_tolerance"] < 1e-5
     assert rounded.pessimistic <= exact.pessimistic <= exact.optimistic <= rounded.optimistic
-    monkeypatch.setattr(kernel, "ROUNDED", 0.0)
+    monkeypatch.setattr(precision, "ROUNDED", 0.0)
     narrow = found()[1]
     assert not narrow.pessimistic <= exact.value <= narrow.optimistic
 
@@ -315,13 +316,13 @@ def test_single_precision_is_as_far_from_float64_as_it_says(tau: float, monkeypa
     plan = Plan()
     view = Stages(Data.make(1500, 512, plan)).from_matrix()
     for steps in (2, 300):
-        monkeypatch.setattr(kernel, "EXACT", 1 << 22)
+        monkeypatch.setattr(precision, "EXACT", 1 << 22)
         fine = sinkhorn(view, tau, iters=steps)
-        monkeypatch.setattr(kernel, "EXACT", 0)
+        monkeypatch.setattr(precision, "EXACT", 0)
         coarse = sinkhorn(view, tau, iters=steps)
         far = float((coarse.bias - fine.bias).abs().max())
         assert fine.error == 0 and far < coarse.error < 200 * far
-    assert far > coarse.error - steps * kernel.ROUNDED
+    assert far > coarse.error - steps * precision.ROUNDED
 
 
 @pytest.mark.usefixtures("single")
@@ -377,8 +378,8 @@ def test_scalings_are_taken_into_the_kernel_before_they_hide_small_entries(
     scores = cosines(40, 30).astype(np.float32)
     wanted = np.exp(-np.arange(30) * 3.0)
     found = fit(scores, 0.004, memory, iters=8, start="query", column_mass=wanted)
-    monkeypatch.setattr(kernel, "EXACT", 1 << 30)
-    monkeypatch.setattr(kernel, "LOPSIDED", 1 << 30)
+    monkeypatch.setattr(precision, "EXACT", 1 << 30)
+    monkeypatch.setattr(precision, "LOPSIDED", 1 << 30)
     expected = fit(scores.astype(np.float64), 0.004, memory, iters=8, start="query", column_mass=wanted)
     assert any(absorbed) and found.path != "log domain"
     np.testing.assert_allclose(centred(found.bias), centred(expected.bias), rtol=0, atol=1e-4)
@@ -418,8 +419,8 @@ def test_the_other_directions_kernel_serves_in_single_precision(
     scores, uneven = cosines(40, 30).astype(np.float32), np.exp(-np.arange(30) * 3.0)
     cases = [{"iters": iters, **more} for iters in (0, 3, 8) for more in ({}, {"start": "query"}, {"column_mass": uneven})]
     found = [turned(scores, tau, memory, **case) for case in cases for memory in (KEPT, STREAMED)]
-    monkeypatch.setattr(kernel, "EXACT", 1 << 30)
-    monkeypatch.setattr(kernel, "LOPSIDED", 1 << 30)
+    monkeypatch.setattr(precision, "EXACT", 1 << 30)
+    monkeypatch.setattr(precision, "LOPSIDED", 1 << 30)
     for number, case in enumerate(cases):
         kept, streamed = found[2 * number : 2 * number + 2]
         assert torch.equal(kept.bias, streamed.bias) and kept.path != "log domain"

@@ -18,7 +18,8 @@ from nclbench.results import Results
 from nclbench.similarity.bases import Stored
 from nclbench.similarity.pairs import Bases
 from nclbench.similarity.view import View
-from nclbench.sinkhorn.potentials import Potentials, sinkhorn
+from nclbench.sinkhorn.potentials import sinkhorn
+from nclbench.sinkhorn.tasks import Potentials
 
 Figures = dict[str, float]
 
@@ -64,7 +65,7 @@ class Stages:
     @alone()
     def both(self, spec: str) -> list[Figures]:
         """From embeddings: six metrics of both directions, raw and under an operator. `evaluation` without intervals."""
-        bases = bases_of(self.data.problem, self.data.plan, reverse=False, keep=True)
+        bases = bases_of(self.data.problem, self.data.plan, reverse=False, keep=True, both=True)
         rows = [fit_row(each, operators.parse(each), bases, reverse) for reverse in (False, True) for each in ("none", spec)]
         bases.fitted()
         wanted = (self.data.relevance, self.data.relevance.reversed())

@@ -52,6 +52,6 @@ def _compiled(function: Callable[..., None]) -> Any:
     numba = _numba()
     assert numba is not None
     try:
-        return numba.njit(nogil=True, cache=True)(function)
+        return numba.njit(nogil=True, error_model="numpy", cache=True)(function)
     except RuntimeError:  # no folder to keep compiled code in may be written to
-        return numba.njit(nogil=True)(function)
+        return numba.njit(nogil=True, error_model="numpy")(function)

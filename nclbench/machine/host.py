@@ -6,12 +6,19 @@ large pages, without which much memory that is written for the first time costs 
 all of it.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
 # what is smaller is memory used before, in which no page is new
 LARGE = 32 << 20
+
+
+def quiet() -> "np.errstate":
+    """What overflows or vanishes says nothing, as in torch."""
+    return np.errstate(all="ignore")
 
 
 def product(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
@@ -22,7 +29,7 @@ def product(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
     if left.device.type != "cpu":
         return torch.mm(left, right.T, out=out)
     assert out is None or out.dtype == left.dtype == right.dtype
-    with np.errstate(all="ignore"):
+    with quiet():
         if out is None:
             return torch.from_numpy(left.numpy() @ right.numpy().T)
         np.matmul(left.numpy(), right.numpy().T, out=out.numpy())
@@ -33,15 +40,27 @@ def mv(matrix: Tensor, vector: Tensor) -> Tensor:
     """(n, m), (m,) of one dtype -> (n,). Last bits depend on the shape, and on whether rows or columns lie together in memory."""
     if matrix.device.type != "cpu":
         return torch.mv(matrix, vector)
-    with np.errstate(all="ignore"):
+    with quiet():
         return torch.from_numpy(matrix.numpy() @ vector.numpy())
+
+
+def native(values: Tensor) -> Any:
+    """The same memory as what multiplies it: an array where memory is the processor's own. Both know +=, /, @ and slices."""
+    return values.numpy() if values.device.type == "cpu" else values
+
+
+def raise_(values: Any, least: float) -> Any:
+    """A native array or tensor, in place: at least so much."""
+    if isinstance(values, Tensor):
+        return values.clamp_(min=least)
+    return np.maximum(values, values.dtype.type(least), out=values)
 
 
 def exp_(values: Tensor) -> Tensor:
     """exp of each, in place."""
     if values.device.type != "cpu":
         return values.exp_()
-    with np.errstate(all="ignore"):
+    with quiet():
         np.exp(values.numpy(), out=values.numpy())
     return values
 

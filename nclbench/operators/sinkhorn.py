@@ -8,7 +8,8 @@ from nclbench.operators import Fitted, check_fit, check_tau, operators
 from nclbench.results import Convergence
 from nclbench.similarity.maps import TileMap, column_bias
 from nclbench.similarity.views import Views
-from nclbench.sinkhorn.potentials import Potentials, sinkhorn
+from nclbench.sinkhorn.potentials import sinkhorn
+from nclbench.sinkhorn.tasks import Potentials
 from nclbench.temperature import choose_tau
 
 WARN_ERROR = 1e-3

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nclbench.compiled import worthwhile
-from nclbench.compiled.products import products
+from nclbench.compiled.products import products, units
 from nclbench.errors import InputError
 from nclbench.machine import host
 from nclbench.plan import SCORE_ROUNDOFF, SCORES, SUMS, Plan
@@ -57,9 +57,13 @@ class _Product:
 
     def pairs(self, queries: Tensor, items: Tensor) -> Tensor:
         # a product of two float32 numbers is exact in float64: only the order of the additions matters
-        if queries.device.type == "cpu" and worthwhile(len(queries)):
-            return torch.from_numpy(products(queries.numpy(), items.numpy()))
         return tree_sum(queries.to(SUMS) * items)
+
+    def chosen(self, queries: Tensor, items: Tensor, query: Tensor, item: Tensor) -> Tensor:
+        """(P,) the scores of these pairs of them."""
+        if queries.device.type == "cpu" and worthwhile(len(query)):
+            return torch.from_numpy(products(*(values.numpy() for values in (queries, items, query, item))))
+        return self.pairs(queries[query], items[item])
 
     def error(self, queries: Tensor, items: Tensor) -> float:
         """D u / (1 - D u) |q| |v| (Higham 2002, section 3.1), with room for underflow and float64 rounding."""
@@ -85,6 +89,9 @@ class Cosine(_Product):
     source: ClassVar[str] = "standard; CLIP (Radford et al. 2021)"
 
     def prepare(self, vectors: Floats, plan: Plan) -> Tensor:
+        ready = vectors.dtype.isnative and vectors.dtype.itemsize in (4, 8) and vectors.flags.aligned
+        if plan.device == "cpu" and ready and worthwhile(len(vectors)):
+            return torch.from_numpy(units(vectors))
         out = plan.put(vectors[:0], SCORES).new_empty(vectors.shape)
         for start in range(0, len(vectors), _FEW):
             part = plan.put(vectors[start : start + _FEW], SUMS)

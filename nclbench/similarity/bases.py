@@ -3,15 +3,18 @@
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
+from itertools import pairwise
 from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nclbench.plan import COUNTS, SCORES, SUMS, Plan
+from nclbench.machine import host
+from nclbench.plan import SCORES, SUMS, Plan
 from nclbench.problem import Floats
 from nclbench.ragged import Ragged
+from nclbench.similarity.alike import first_alike
 from nclbench.similarity.halves import Halves
 
 Rows = slice | Tensor
@@ -21,6 +24,8 @@ _PAIR_BYTES = 4 << 20
 _MANY = 1 << 16
 # entries that stay in cache while they are looked at twice
 _CACHED = 1 << 18
+# sums of squares this close, in proportion, may differ by rounding alone
+_EVEN = 1e-4
 # scores by which lines of a matrix are first told apart
 _FEW = 32
 
@@ -39,6 +44,7 @@ class Inner(Scoring, Protocol):
     """A scorer whose scores are inner products of what was prepared."""
 
     def write(self, queries: Tensor, items: Tensor, room: Tensor) -> Tensor: ...
+    def chosen(self, queries: Tensor, items: Tensor, query: Tensor, item: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +57,7 @@ class Stored:
     roughness: float = 0.0
     tolerance: float = 0.0
     shelf = None
+    lean = 0.0
     ready = True
 
     @cached_property
@@ -96,7 +103,7 @@ class Stored:
     def alike(self, axis: int) -> Tensor:
         """(N,) or, for axis 1, (M,) the position of the first row or column of the same scores."""
         lines = self.matrix if axis == 0 else self.matrix.T
-        few = _first_alike(self.plan.put(lines[:, :_FEW], SUMS))
+        few = first_alike(self.plan.put(lines[:, :_FEW], SUMS))
         alike = few.tolist()
         later = [line for line, first in enumerate(alike) if line != first]
         seen: dict[tuple[int, bytes], int] = {}
@@ -147,6 +154,13 @@ class Embedded:
     def spread(self) -> float:
         return self.largest
 
+    @cached_property
+    def lean(self) -> float:
+        if self._inner is None or isinstance(self.queries, Ragged) or isinstance(self.items, Ragged):
+            return 0.0
+        a, b = (_power(*both) for both in pairwise((self.queries, self.items, self.queries)))
+        return (a - b) / (a + b) if abs(a - b) > _EVEN * (a + b) else 0.0
+
     def tile(self, rows: Rows, columns: Rows) -> Tensor:
         if self._split is not None:
             return self._split.tile(rows, columns)
@@ -181,7 +195,10 @@ class Embedded:
         out = torch.empty(len(query), dtype=SUMS, device=self.queries.device)
         for start in range(0, len(query), step):
             part = slice(start, start + step)
-            out[part] = self.scorer.pairs(self.queries[query[part]], self.items[item[part]])
+            if self._inner is not None:
+                out[part] = self._inner.chosen(self.queries, self.items, query[part], item[part])  # type: ignore[arg-type]
+            else:
+                out[part] = self.scorer.pairs(self.queries[query[part]], self.items[item[part]])
         return out
 
     @property
@@ -216,25 +233,16 @@ class Embedded:
 
     @cached_property
     def _first_query(self) -> Tensor:
-        return _first_alike(self.queries)
+        return first_alike(self.queries)
 
     @cached_property
     def _first_item(self) -> Tensor:
-        return _first_alike(self.items)
+        return first_alike(self.items)
 
 
-def _first_alike(vectors: Prepared) -> Tensor:
-    """(N,) position of the first row, or set, with the same bytes."""
-    seen: dict[bytes, int] = {}
-    if isinstance(vectors, Ragged):
-        first = [seen.setdefault(key, n) for n, key in enumerate(vectors.keys())]
-        return torch.tensor(first, dtype=COUNTS, device=vectors.device)
-    rows = vectors.cpu().numpy()
-    alike = np.arange(len(rows))
-    _, number, count = np.unique(rows[:, 0], return_inverse=True, return_counts=True)
-    for n in np.flatnonzero(count[number] > 1).tolist():  # few rows, if any, begin with the same number as another
-        alike[n] = seen.setdefault(blake2b(rows[n].tobytes(), digest_size=16).digest(), n)
-    return torch.from_numpy(alike).to(vectors.device)
+def _power(one: Tensor, other: Tensor) -> float:
+    """The sum of squares of sums of scores, of one side's rows."""
+    return float(host.mv(one, other.sum(0)).to(SUMS).square().sum())
 
 
 def _index(rows: Rows) -> Any:

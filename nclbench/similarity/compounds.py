@@ -21,6 +21,7 @@ class Beside:
     left: View
     right: View
     shelf = None
+    lean = 0.0
     ready = False
 
     def alike(self, axis: int) -> None:
@@ -108,6 +109,7 @@ class Chosen(Over):
     rows: Tensor | None
     columns: Tensor | None
     shelf = None
+    lean = 0.0
     ready = False
 
     def alike(self, axis: int) -> Tensor | None:
@@ -174,6 +176,7 @@ class Weighted:
 
     parts: tuple[Part, ...]
     shelf = None
+    lean = 0.0
     ready = False
 
     def alike(self, axis: int) -> None:

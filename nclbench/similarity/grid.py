@@ -1,20 +1,20 @@
-"""Where a base is cut into tiles for one pass, and which of them one thread sees together."""
+"""Where a sweep over a base cuts it into tiles, as all that look at it need them."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from nclbench.similarity.interfaces import Base
+from nclbench.plan import Plan
 
-# a view and a reducer
-Job = tuple[Any, Any]
+# views and their reducers
+Jobs = Sequence[tuple[Any, Any]]
 # scores that are read together where they need not be made
 _READ = 1 << 22
 
 
-def tiles(jobs: Sequence[Job], shrink: int = 0) -> list[list[tuple[slice, slice]]]:
-    """This process's strips of tiles of the base, cut as every job needs them. shrink: how often tiles are halved."""
-    base: Base = jobs[0][0].base
-    plan = base.plan
+def tiles(jobs: Jobs, shrink: int = 0) -> list[list[tuple[slice, slice]]]:
+    """This process's strips of tiles of the base, cut as every job needs them."""
+    base = jobs[0][0].base
+    plan: Plan = base.plan
     whole = {int(not view.reverse) for view, reducer in jobs if reducer.whole_rows}
     whole |= {view.whole for view, _ in jobs if view.whole is not None}
     assert len(whole) < 2, "one pass cannot give whole rows of both directions"
@@ -36,12 +36,12 @@ def tiles(jobs: Sequence[Job], shrink: int = 0) -> list[list[tuple[slice, slice]
     return plan.tiles((cuts[0], cuts[1]), along=1 if whole == {0} else 0)
 
 
+def _starts(jobs: Jobs, axis: int) -> Sequence[int] | None:
+    """Where groups allow cuts of an axis of the base."""
+    return next((view.groups.starts for view, _ in jobs if view.groups and axis == int(not view.reverse)), None)
+
+
 def disjoint(grid: list[list[tuple[slice, slice]]], axis: int) -> bool:
     """Whether no two strips have lines of this axis in common."""
     places = [{tile[axis].start for tile in strip} for strip in grid]
     return sum(map(len, places)) == len(set().union(*places))
-
-
-def _starts(jobs: Sequence[Job], axis: int) -> Sequence[int] | None:
-    """Where groups allow cuts of an axis of the base."""
-    return next((view.groups.starts for view, _ in jobs if view.groups and axis == int(not view.reverse)), None)

@@ -17,6 +17,7 @@ class Base(Protocol):
 
     within, where there is one: see the function below. tolerance: how close tied scores are, 0 unless something
     fitted is in them.
+    lean: above 0 where the queries' mean scores are the less even ones, below where the items'; 0 where nobody can cheaply say.
     shelf: what one fit leaves for the next, None where nothing is left. ready: tiles need not be made, and whole rows of them
     are read best.
     """
@@ -35,6 +36,8 @@ class Base(Protocol):
     def spread(self) -> float: ...
     @property
     def tolerance(self) -> float: ...
+    @property
+    def lean(self) -> float: ...
     @property
     def shelf(self) -> dict[str, Any] | None: ...
     @property
@@ -93,6 +96,10 @@ class Over:
         return self.base.tolerance
 
     @property
+    def lean(self) -> float:
+        return self.base.lean
+
+    @property
     def ready(self) -> bool:
         return self.base.ready
 
@@ -121,7 +128,10 @@ class Reducer(Protocol):
 
 
 class Scores(Protocol):
-    """What is needed of a similarity: rows are queries, columns are items. operands: what its tiles are products of, if split."""
+    """What is needed of a similarity: rows are queries, columns are items. operands: what its tiles are products of, if split.
+
+    lean: as a base's, of the rows.
+    """
 
     @property
     def shape(self) -> tuple[int, int]: ...
@@ -131,6 +141,8 @@ class Scores(Protocol):
     def largest(self) -> float: ...
     @property
     def reverse(self) -> bool: ...
+    @property
+    def lean(self) -> float: ...
     @property
     def shelf(self) -> dict[str, Any] | None: ...
     @property

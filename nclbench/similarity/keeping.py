@@ -18,6 +18,9 @@ from nclbench.similarity.bases import Embedded
 from nclbench.similarity.halves import Halves
 from nclbench.similarity.interfaces import Over, Rows
 
+# on a shelf: what is asked of one direction will be asked of the other
+BOTH = "both"
+
 
 @dataclass(eq=False)
 class Kept(Over):

@@ -17,7 +17,7 @@ from nclbench.scorers.sided import Sided
 from nclbench.similarity.bases import Embedded, Prepared, Scoring, Stored
 from nclbench.similarity.compounds import Chosen, Part, Weighted
 from nclbench.similarity.interfaces import Base
-from nclbench.similarity.keeping import Kept
+from nclbench.similarity.keeping import BOTH, Kept
 from nclbench.similarity.remembered import Remembered
 
 # beyond so many scores kernels are made of float32 tiles, which must not depend on what was kept before
@@ -30,7 +30,7 @@ class Bases:
 
     Of a fusion whose parts are each put through an operator: gallery, the role that has biases (items for t2v, queries
     for v2t); shifts: these biases, a part each; looked: what the operators have seen. keep: scores of the test side that
-    fits make are kept for the ranking, where there is room.
+    fits make are kept for the ranking, where there is room. both: every operator will be fitted in both directions.
     """
 
     problem: Problem
@@ -40,6 +40,7 @@ class Bases:
     looked: frozenset[tuple[str, str, bool]] = frozenset()
     whole: "Bases | None" = None
     keep: bool = False
+    both: bool = False
     drawn: Mapping[str, Integers] = field(default_factory=dict)
     _made: dict[tuple[str, str], Base] = field(default_factory=dict)
     _prepared: dict[str, Prepared] = field(default_factory=dict)
@@ -50,7 +51,8 @@ class Bases:
         if (rows, columns) not in self._made:
             base = self._drawn(rows, columns) or self._make(rows, columns)
             kept = self.keep and self.plan.world == 1 and (rows, columns) == ("queries", "items")
-            self._made[rows, columns] = Kept(base) if kept and isinstance(base, Embedded) else base
+            shelf = {BOTH: True} if self.both else {}
+            self._made[rows, columns] = Kept(base, shelf=shelf) if kept and isinstance(base, Embedded) else base
         return self._made[rows, columns]
 
     def fitted(self) -> None:
@@ -110,7 +112,7 @@ class Bases:
         if scorer == self.problem.scorer:
             return self
         if scorer not in self._scored:
-            self._scored[scorer] = Bases(replace(self.problem, scorer=scorer), self.plan, keep=self.keep)
+            self._scored[scorer] = Bases(replace(self.problem, scorer=scorer), self.plan, keep=self.keep, both=self.both)
         return self._scored[scorer]
 
     def _make(self, rows: str, columns: str) -> Base:

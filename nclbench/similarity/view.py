@@ -143,6 +143,10 @@ class View:
         return self.base.largest
 
     @property
+    def lean(self) -> float:
+        return -self.base.lean if self.reverse else self.base.lean
+
+    @property
     def shelf(self) -> dict[str, Any] | None:
         return self.base.shelf
 

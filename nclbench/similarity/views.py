@@ -178,7 +178,13 @@ class Watched:
         return self.view.reverse
 
     @property
+    def lean(self) -> float:
+        return self.view.lean
+
+    @property
     def shelf(self) -> dict[str, Any] | None:
+        # what others have left there was learnt from all of it
+        self.looked.add((self.rows, self.columns, True))
         return self.view.shelf
 
     @property

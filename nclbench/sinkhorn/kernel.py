@@ -4,7 +4,7 @@ K_ij = exp(L_ij + row_i + column_j) with L = S / tau. row and column take off th
 entries lie in (0, 1], and every row and every column has a 1, so that none can vanish as a whole.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,35 +12,21 @@ import torch
 from torch import Tensor
 
 from nclbench.machine import host, processes
-from nclbench.machine.wide import Wide, plus, zero
+from nclbench.machine.wide import Wide
 from nclbench.plan import HALF, SCORES, SUMS
 from nclbench.similarity.interfaces import Scores
+from nclbench.sinkhorn import precision
 from nclbench.sinkhorn.entries import log_sums, logits, maxima
+from nclbench.sinkhorn.passes import Ask, Drawn, Pass, Sweep
 from nclbench.sinkhorn.strips import apart, blocks, parts, spare, strips
 
-# up to so many entries everything is float64; beyond, scores and kernel are float32, and sums of more than a block float64.
-# Where one side is twice the other, a cold row takes the whole mass of several columns, and only float64 tells these apart
-EXACT, LOPSIDED = 1 << 22, 1 << 28
-# how far float32 was seen to move potentials, in proportion to the largest score and tau, and at each step
-ROUNDED = 2.0**-20
-# how many times more of split operands (`halves`): tensor cores cut each of some 192 partial sums off (not yet measured)
-_CUT = 8
-# how far float16 moves a pass: 2^-11 in each half-step, and faint entries; kept so many times larger, all have 11 bits to 2^-29
-PACKED, _LIFT = 2.0**-10 + 2.0**-13, 2.0**15
-# beyond this |L|, rounding of float32 scores would be felt
-_COLDEST = 1100.0
-# logarithms of the smallest entry, and of what weights may span before small entries would be missed (HALF: of 2^-40 each)
-_FLOOR = {SCORES: -87.0, SUMS: -700.0}
-_SPAN = {SCORES: 50.0, SUMS: 600.0, HALF: 18.0}
-_TINY = {SCORES: 1e-36, SUMS: 1e-300}
 _LEFT = "kernel"  # where on a shelf
 
 
 @dataclass(eq=False)
 class Kernel:
-    """scale: 1 / tau. mass: (N,) shares of the rows. row (N,), column (M,): logarithms taken into K.
+    """scale: 1 / tau. mass: (N,) shares of the rows. row (N,), column (M,): logarithms taken into K; infinite of others' rows.
 
-    attraction: (M,) log sum_i w_i exp(L_ij), if it was asked for with weights w.
     taken: (M,) what was added to L before, where weights had grown far apart; None at first. packed: kept in float16.
     kept: this process's strips of K by their first row, empty where they are made again.
     """
@@ -55,27 +41,27 @@ class Kernel:
     row: Tensor
     column: Tensor
     taken: Tensor | None = None
-    attraction: Tensor | None = None
     kept: dict[int, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, scores: Scores, tau: float, mass: Tensor, attraction: Tensor | None = None) -> "Kernel | None":
-        """None where the temperature is too cold for exponentials of rounded scores. attraction: (N,) learn it with these."""
+    def of(cls, scores: Scores, tau: float, mass: Tensor) -> "Kernel | None":
+        """None where the temperature is too cold for exponentials of rounded scores."""
         (n, m), plan = scores.shape, scores.plan
         left: Kernel | None = (scores.shelf or {}).pop(_LEFT, None)
-        if left is not None and attraction is None and (left.scale, left.scores.reverse) == (1 / tau, scores.reverse):
-            return replace(left, scores=scores, mass=mass, attraction=None)
+        if left is not None and (left.scale, left.scores.reverse) == (1 / tau, scores.reverse):
+            return replace(left, scores=scores, mass=mass)
         del left  # before another one takes as much memory
-        kind = _kind(n, m)
-        if kind == SCORES and scores.largest / tau > _COLDEST:
+        kind = precision.of(n, m)
+        if kind == SCORES and scores.largest / tau > precision.COLDEST:
             return None
-        row, column = (torch.zeros(length, dtype=SUMS, device=plan.device) for length in (n, m))
+        row = torch.full((n,), torch.inf, dtype=SUMS, device=plan.device)
+        column = torch.zeros(m, dtype=SUMS, device=plan.device)
         keep = plan.keeps(n * m * kind.itemsize)
         packed = plan.packed and kind == SCORES and plan.keeps(n * m * HALF.itemsize)
         found = cls(scores, 1 / tau, mass, strips(n, m, plan), kind, keep or packed, packed and not keep, row, column)
         while True:
             try:
-                found._scale(column, attraction)
+                found._scale(column)
                 return found
             except torch.OutOfMemoryError as error:  # of a device: what cannot be kept is packed, else made again
                 if not found.keep or not processes.retried(error):
@@ -96,8 +82,12 @@ class Kernel:
         """About how far potentials may lie from those of as many steps in float64, in units of L; packed, passes add up."""
         if self.kind == SUMS:
             return 0.0
-        scores = self.scores.largest * self.scale * (_CUT if self.scores.plan.split else 1)
-        return ROUNDED * (scores + 1 + steps) + PACKED * (steps + 1) * self.packed
+        scores = self.scores.largest * self.scale * (precision.CUT if self.scores.plan.split else 1)
+        return precision.ROUNDED * (scores + 1 + steps) + precision.PACKED * (steps + 1) * self.packed
+
+    @property
+    def rounded(self) -> bool:
+        return self.kind != SUMS
 
     @property
     def path(self) -> str:
@@ -105,57 +95,82 @@ class Kernel:
 
     def log_mass(self, bias: Tensor) -> Tensor:
         """(M,) log p_j = log sum_i r_i softmax_j(L_ij + b_j) under b (M,)."""
-        return self._masses(bias)[2]
+        return self.passed(bias).log_mass
 
-    def log_sums(self, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """(N,) log sum_j exp(L_ij + b_j) and (M,) log p as above, under b (M,)."""
-        totals, top, log_mass = self._masses(bias)
-        own = torch.where(totals > 0, totals.log() - self.row + top, totals)
-        return self.scores.plan.total(own), log_mass
+    def passed(self, ask: Ask) -> Pass:
+        found = self.together([ask])
+        if found is not None:
+            return found[0]
+        if isinstance(ask, Drawn):
+            return Pass(self._looked(ask.weights))
+        # of K scaled for this b nothing is lost: each row has an entry of 1 under the largest weight
+        self._scale(ask)
+        return self._pass_of(*self._measured(ask)[:3])
 
-    def _masses(self, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(N,) totals of this process's rows of K exp(b - top), 0 for others; top (): (M,) log p as above."""
-        totals, top, log_mass, faintest = self._measured(bias)
-        if float(faintest) < -_SPAN[HALF if self.packed else self.kind]:
-            # of K scaled for this b nothing is lost: each row has an entry of 1 under the largest weight
-            self._scale(bias)
-            totals, top, log_mass, _ = self._measured(bias)
-        return totals, top, log_mass
+    def together(self, asks: Sequence[Ask]) -> list[Pass] | None:
+        """As `passed` of each, by one look at K. None where entries that were rounded to 0 would be missed in one of them."""
+        found = self._measured_all(asks)
+        if any(float(faintest) < -precision.SPAN[HALF if self.packed else self.kind] for _, _, _, faintest in found):
+            return None
+        return [self._pass_of(totals, top, log_mass) for totals, top, log_mass, _ in found]
+
+    def _pass_of(self, totals: Tensor, top: Tensor, log_mass: Tensor) -> Pass:
+        def sums() -> Tensor:
+            return self.scores.plan.total(torch.where(totals > 0, totals.log() - self.row + top, totals))
+
+        return Pass(log_mass, sums)
 
     def _measured(self, bias: Tensor) -> tuple[Tensor, ...]:
-        """As above, and (1,) the logarithm of the least total: entries of K that were rounded to 0 count beside that.
+        """(N,) totals of this process's rows of K exp(b - top), 0 for others; top (): (M,) log p as above.
 
-        Nothing in it waits for a device, and no shape depends on values.
+        And (1,) the logarithm of the least total: entries of K that were rounded to 0 count beside that. Nothing in it waits for
+        a device, and no shape depends on values.
         """
-        power = bias - self.scaling
-        top = power.max()
-        power = power - top
-        least, totals, mass = self._pass(power.exp())
-        log_mass = mass.log()
-        # the same in every process, which must all go the same way
-        lowest = -self.scores.plan.largest(-log_mass.min()[None])
-        return totals, top, log_mass + power, least.log() + lowest.clamp(max=0)
+        return self._measured_all([bias])[0]
 
-    def _pass(self, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(1,) the least total, (N,) those of this process's rows, (M,) the masses of the columns, under weights (M,)."""
-        scaled, shares, tiny = weight.to(self.kind), self.mass.to(self.kind), _TINY[self.kind]
-        totals = torch.zeros_like(self.mass)
+    def _measured_all(self, asks: Sequence[Ask]) -> list[tuple[Tensor, ...]]:
+        """As above; of what rows draw its logarithms for log p, and the least of them in K for the least total."""
+        powers, tops = zip(*map(self._power, asks), strict=True)
+        weights = [Drawn(power.exp()) if isinstance(ask, Drawn) else power.exp() for ask, power in zip(asks, powers, strict=True)]
+        found: list[tuple[Tensor, ...]] = []
+        for ask, power, top, (least, totals, mass) in zip(asks, powers, tops, self._passes(weights), strict=True):
+            log_mass = mass.log()
+            # the same in every process, which must all go the same way
+            lowest = -self.scores.plan.largest(-log_mass.min()[None])
+            log_mass = log_mass + top - self.scaling if isinstance(ask, Drawn) else log_mass + power
+            found.append((totals, top, log_mass, least.log() + lowest.clamp(max=0)))
+        return found
 
-        def work(mine: Iterator[slice]) -> tuple[Tensor, Wide]:
-            least, whole, room = torch.ones_like(weight[:1]), zero(weight), None if self.keep else self._spare()
+    def _power(self, ask: Ask) -> tuple[Tensor, Tensor]:
+        """Logarithms of what K's columns, or rows, are weighed with, the largest 0; and what was taken off for that."""
+        if isinstance(ask, Drawn):
+            power = ask.weights.log() - self.row
+            top = self.scores.plan.largest(power.max()[None])[0]
+        else:
+            power = ask - self.scaling
+            top = power.max()
+        return power - top, top
+
+    def _passes(self, asks: Sequence[Ask]) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """(1,) the least total, (N,) those of this process's rows, (M,) the masses of the columns, for each of the asks of K."""
+        sweep = Sweep(asks, self.mass, self.column, self.kind, precision.TINY[self.kind])
+
+        def work(mine: Iterator[slice]) -> list[tuple[Tensor, Wide]]:
+            room = None if self.keep else self._spare()
+            return sweep.over(mine, lambda rows: self._blocks(rows, room))
+
+        return sweep.joined(self._over_strips(work), self.scores.plan)
+
+    def _looked(self, weights: Tensor) -> Tensor:
+        """(M,) log sum_i w_i exp(L_ij) from the scores, where these are too far apart for K."""
+
+        def work(mine: Iterator[slice]) -> Tensor:
+            room, drawn = self._spare(), torch.full_like(self.column, -torch.inf)
             for rows in mine:
-                mass = torch.zeros_like(weight)
-                for block, part in self._blocks(rows, room):
-                    total = host.mv(block, scaled)
-                    totals[part] = total.clamp_(min=tiny)
-                    mass += host.mv(block.T, shares[part] / total)
-                torch.minimum(least, totals[rows].amin(), out=least)
-                whole = plus(whole, mass)
-            return least, whole
+                torch.logaddexp(drawn, log_sums(self._scored(rows, room), self.scale, weights[rows]), out=drawn)
+            return drawn
 
-        found, plan = self._over_strips(work), self.scores.plan
-        least = -plan.largest(-torch.stack([part for part, _ in found]).amin(0))
-        return least.clamp(min=tiny), totals, plan.wide_total([part for _, part in found])
+        return self.scores.plan.log_total(torch.stack(self._over_strips(work)).logsumexp(0))
 
     def _blocks(self, rows: slice, room: Tensor | None) -> Iterator[tuple[Tensor, slice]]:
         """Blocks of a strip with the rows they are: small enough to stay in cache, and for sums of few addends."""
@@ -163,7 +178,7 @@ class Kernel:
         for part in blocks(strip):
             there = slice(rows.start + part.start, rows.start + part.stop)
             block = strip[part] if room is None else self._made(strip[part], there, room[part])
-            yield block.to(self.kind).div_(_LIFT) if self.packed else block, there
+            yield block.to(self.kind).div_(precision.LIFT) if self.packed else block, there
 
     def _spare(self) -> Tensor:
         return spare(self.strips, self.column, self.kind)
@@ -181,31 +196,26 @@ class Kernel:
         return room
 
     def _finished(self, rest: Tensor) -> Tensor:
-        return host.exp_(rest.clamp_(min=_FLOOR[self.kind]))
+        return host.exp_(rest.clamp_(min=precision.FLOOR[self.kind]))
 
-    def _scale(self, bias: Tensor, attraction: Tensor | None = None) -> None:
+    def _scale(self, bias: Tensor) -> None:
         """Takes the maxima of the rows of L + b off, and those of the columns of the rest."""
         self.taken = bias if bool(bias.any()) else None
         self.kept.clear()
         plan, in_place = self.scores.plan, self.keep and not self.packed
         rooms = plan.attempt(lambda: apart(self.strips, self.column, self.kind)) if in_place else {}
 
-        def work(mine: Iterator[slice]) -> tuple[Tensor, Tensor]:
-            top, drawn = torch.full((2, len(self.column)), -torch.inf, dtype=SUMS, device=self.column.device)
+        def work(mine: Iterator[slice]) -> Tensor:
+            top = torch.full_like(self.column, -torch.inf)
             room = None if in_place else self._spare()
             for rows in mine:
                 scores = self._scored(rows, rooms[rows.start] if room is None else room)
-                if attraction is not None:
-                    torch.logaddexp(drawn, log_sums(scores, self.scale, attraction[rows]), out=drawn)
                 best, rest = maxima(scores, self.scale, self.taken, rooms.get(rows.start))
                 self.row[rows] = -best
                 torch.maximum(top, rest, out=top)
-            return top, drawn
+            return top
 
-        found = self._over_strips(work)
-        self.column = -plan.largest(torch.stack([top for top, _ in found]).amax(0))
-        if attraction is not None:
-            self.attraction = plan.log_total(torch.stack([drawn for _, drawn in found]).logsumexp(0))
+        self.column = -plan.largest(torch.stack(self._over_strips(work)).amax(0))
 
         def kept(mine: Iterator[slice]) -> dict[int, Tensor]:
             if in_place:
@@ -225,11 +235,7 @@ class Kernel:
 
     def _pack(self, rows: slice, room: Tensor) -> Tensor:
         scores = self._scored(rows, room)
-        return self._made(scores, rows, room[: len(scores)]).mul_(_LIFT).to(HALF)
+        return self._made(scores, rows, room[: len(scores)]).mul_(precision.LIFT).to(HALF)
 
     def _over_strips(self, work: Callable[[Iterator[slice]], Any]) -> list[Any]:
         return self.scores.plan.share(work, self.strips)
-
-
-def _kind(n: int, m: int) -> torch.dtype:
-    return SUMS if n * m <= (LOPSIDED if max(n, m) >= 2 * min(n, m) else EXACT) else SCORES

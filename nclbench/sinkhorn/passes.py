@@ -1,0 +1,102 @@
+"""A pass over a kernel K: from weights of its columns to sums of its rows, on to masses of the columns. Several share a look."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nclbench.machine import host
+from nclbench.machine.wide import Wide, plus, zero
+from nclbench.plan import Plan
+
+# blocks, and the rows that they are of
+Blocks = Iterable[tuple[Tensor, slice]]
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Asks what rows of these weights (N,) draw: (M,) log sum_i w_i exp(L_ij)."""
+
+    weights: Tensor
+
+
+# of a pass: under the b (M,) given, or of rows alone
+Ask = Tensor | Drawn
+
+
+def _of_rows() -> Tensor:
+    raise AssertionError("what rows draw has no sums of rows")
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """What a pass under b (M,) gives. log_mass: (M,) log p_j = log sum_i r_i softmax_j(L_ij + b_j), or what rows draw.
+
+    sums: to be called before the next pass, (N,) log sum_j exp(L_ij + b_j); where it is called, all processes must.
+    """
+
+    log_mass: Tensor
+    sums: Callable[[], Tensor] = _of_rows
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """One of the asks, in K's dtype. weight: (M,) None where rows draw. shares, totals: (N,)."""
+
+    weight: Tensor | None
+    shares: Tensor
+    totals: Tensor
+
+    def native(self, mass: Tensor) -> tuple[Any, ...]:
+        return None if self.weight is None else host.native(self.weight), *map(host.native, (self.shares, self.totals, mass))
+
+
+class Sweep:
+    """One look at K (N, M) for several asks, which have the same bits as each alone.
+
+    mass: (N,) r. like: (M,) of the masses' dtype and device. kind: K's dtype. least: what totals are at least.
+    """
+
+    def __init__(self, asks: Sequence[Ask], mass: Tensor, like: Tensor, kind: torch.dtype, least: float) -> None:
+        def part(ask: Ask) -> _Part:
+            drawn = isinstance(ask, Drawn)
+            weight, shares = (None, ask.weights) if isinstance(ask, Drawn) else (ask.to(kind), mass)
+            return _Part(weight, shares.to(kind), torch.ones_like(mass) if drawn else torch.zeros_like(mass))
+
+        self._parts, self._like, self._least = [part(ask) for ask in asks], like, least
+
+    def over(self, strips: Iterator[slice], blocks: Callable[[slice], Blocks]) -> list[tuple[Tensor, Wide]]:
+        """(1,) the least total of these strips, and the masses of the columns, for each of the asks."""
+        found = [(torch.ones_like(self._like[:1]), zero(self._like)) for _ in self._parts]
+        for rows in strips:
+            masses = [torch.zeros_like(self._like) for _ in self._parts]
+            natives = [part.native(mass) for part, mass in zip(self._parts, masses, strict=True)]
+            with host.quiet():
+                for block, there in blocks(rows):
+                    _add(host.native(block), there, natives, self._least)
+            found = [
+                (torch.minimum(least, part.totals[rows].amin()), plus(whole, mass))
+                for (least, whole), part, mass in zip(found, self._parts, masses, strict=True)
+            ]
+        return found
+
+    def joined(self, threads: Sequence[list[tuple[Tensor, Wide]]], plan: Plan) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """(1,) the least total, (N,) those of this process's rows, 0 for others, (M,) the masses, for each of the asks."""
+        found = []
+        for part, several in zip(self._parts, zip(*threads, strict=True), strict=True):
+            least = -plan.largest(-torch.stack([each for each, _ in several]).amin(0))
+            found.append((least.clamp(min=self._least), part.totals, plan.wide_total([each for _, each in several])))
+        return found
+
+
+def _add(block: Any, rows: slice, parts: Sequence[tuple[Any, ...]], least: float) -> None:
+    """Adds a block's share to the masses, and its rows' totals."""
+    for weight, shares, totals, mass in parts:
+        if weight is None:
+            mass += block.T @ shares[rows]
+        else:
+            total = host.raise_(block @ weight, least)
+            totals[rows] = total
+            mass += block.T @ (shares[rows] / total)
