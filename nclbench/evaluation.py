@@ -10,7 +10,8 @@ import numpy as np
 
 from nclbench import __version__, diagnosis, instances
 from nclbench.errors import ConvergenceError, UsageError, nearest
-from nclbench.fitting import bases_of, fit_row
+from nclbench.fitting import Row, bases_of, fit_row
+from nclbench.machine.memory import give_back
 from nclbench.machine.threads import alone
 from nclbench.metrics import Named, check_ties, measure, parse
 from nclbench.operators import Operator, chain_name, parse_chain
@@ -18,7 +19,7 @@ from nclbench.plan import Plan, choose, describe
 from nclbench.plausible import doubts
 from nclbench.problem import Problem
 from nclbench.protocols import Protocols
-from nclbench.ranking.ranks import rank
+from nclbench.ranking.ranks import Ranking, rank
 from nclbench.registry import show
 from nclbench.representation import Representation, represent
 from nclbench.results import Results, stacked
@@ -29,6 +30,8 @@ from nclbench.stamps import notes, revision
 
 DEFAULT_METRICS = ("R@1", "R@5", "R@10", "R@50", "recall@10", "MdR", "MnR", "MRR", "mAP", "nDCG@10", "Rsum")
 DIRECTIONS = ("both", "t2v", "v2t")
+# a row, the protocol that it is ranked under, and how
+Ranked = tuple[Row, str, Ranking | None]
 
 
 @alone()
@@ -68,7 +71,7 @@ def evaluate(
     if direction not in DIRECTIONS:
         raise UsageError(f"unknown direction {direction!r}{nearest(direction, DIRECTIONS)}")
     plan = plan or choose()
-    protocols = Protocols.of(problem)
+    protocols, size = Protocols.of(problem), len(problem.queries) * len(problem.items)
     directions, left_out = _directions(problem, direction)
     bases = {reverse: bases_of(protocols.problem, plan, reverse, keep=True, both=len(directions) > 1) for reverse in directions}
     if not problem.each:
@@ -80,26 +83,21 @@ def evaluate(
     ]
     for each in bases.values():
         each.fitted()
+    give_back(size)
     fitted_at = time.perf_counter()
     top = max(TOP, depth) if details or hubness or problem.relevance is None else 0
-    asked = [(row, protocol) for row in rows for protocol in protocols.names(row.reverse)]
-    wanted = [
-        list(row.requests(protocols.request(protocol, row.first.seen, row.reverse, top))) if row.available else []
-        for row, protocol in asked
-    ]
-    rankings = iter(rank([request for requests in wanted for request in requests]))
-    found = [
-        (row, protocol, row.joined([next(rankings) for _ in requests]) if requests else None)
-        for (row, protocol), requests in zip(asked, wanted, strict=True)
-    ]
-    masses: list[Representation | None] = [None] * len(found)
-    hard: list[Rivals | None] = [None] * len(found)
+    found = _ranked(rows, protocols, top)
+    masses: Sequence[Representation | None] = [None] * len(found)
+    hard: Sequence[Rivals | None] = [None] * len(found)
     if hubness:
-        rankings_of = [(row, ranking if protocol != "videos" else None) for row, protocol, ranking in found]
-        contest = Contest.of(rankings_of, tau, problem.logit_scale)
-        masses, guessed, values = represent(rankings_of, tau, problem.logit_scale, contest.jobs)
-        hard = contest.rivals(values)
+        masses, hard, guessed = _contested(found, tau, problem.logit_scale)
         left_out += guessed
+    told = notes(problem, bases[directions[0]], rows, protocols.note)
+    # what scores are made of is as large as all tables that are made now
+    found, rows = [(row.ranked(), protocol, ranking) for row, protocol, ranking in found], []
+    for each in bases.values():
+        each.ranked()
+    give_back(size)
     ranked = time.perf_counter()
     for row, _, ranking in found[:reference]:
         left_out += doubts(ranking, "v2t" if row.reverse else "t2v", row.first.views.problem.scored_by == "stored")
@@ -135,11 +133,35 @@ def evaluate(
             "seed": seed,
         },
         command=" ".join(sys.argv[:1]),
-        warnings=tuple(dict.fromkeys([*problem.notes, *left_out, *notes(problem, bases[directions[0]], rows, protocols.note)])),
+        warnings=tuple(dict.fromkeys([*problem.notes, *left_out, *told])),
         timing={"fit": fitted_at - began, "rank": ranked - fitted_at, "measure": ended - ranked},
-        queries=stacked(queries),
-        items=stacked(items),
+        queries=stacked(queries, spent=True),
+        items=stacked(items, spent=True),
     )
+
+
+def _ranked(rows: Sequence[Row], protocols: Protocols, top: int) -> list[Ranked]:
+    """Every row under every protocol of its direction, in as few passes as can be; None where the row is unavailable."""
+    asked = [(row, protocol) for row in rows for protocol in protocols.names(row.reverse)]
+    wanted = [
+        list(row.requests(protocols.request(protocol, row.first.seen, row.reverse, top))) if row.available else []
+        for row, protocol in asked
+    ]
+    rankings = iter(rank([request for requests in wanted for request in requests]))
+    return [
+        (row, protocol, row.joined([next(rankings) for _ in requests]) if requests else None)
+        for (row, protocol), requests in zip(asked, wanted, strict=True)
+    ]
+
+
+def _contested(
+    found: Sequence[Ranked], tau: float | None, logit_scale: float | None
+) -> tuple[list[Representation | None], list[Rivals | None], list[str]]:
+    """What items get of the queries' attention, and hard negatives, of each ranking but those of videos; and notes."""
+    rankings = [(row, ranking if protocol != "videos" else None) for row, protocol, ranking in found]
+    contest = Contest.of(rankings, tau, logit_scale)
+    masses, guessed, values = represent(rankings, tau, logit_scale, contest.jobs)
+    return masses, contest.rivals(values), guessed
 
 
 def _directions(problem: Problem, direction: str) -> tuple[list[bool], list[str]]:

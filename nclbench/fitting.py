@@ -22,7 +22,7 @@ from nclbench.similarity.views import Views
 class Fit:
     """spec: as the row is called. fitted: None where it is unavailable, with the reason. views: what it looked at.
 
-    rows: (n,) the queries that this fit is for, None for all.
+    rows: (n,) the queries that this fit is for, None for all. shape, tolerance: of the scores that were `ranked`.
     """
 
     spec: str
@@ -31,6 +31,12 @@ class Fit:
     fitted: Fitted | None
     unavailable: str | None = None
     rows: Integers | None = None
+    shape: tuple[int, int] = (0, 0)
+    tolerance: float = 0.0
+
+    def ranked(self) -> "Fit":
+        """The same when all scores have been looked at: it holds none of what they are made of."""
+        return replace(self, shape=self.seen.shape, tolerance=self.seen.tolerance)
 
     @cached_property
     def seen(self) -> View:
@@ -55,6 +61,9 @@ class Row:
     """fits: one for all queries, or one a fold of them."""
 
     fits: tuple[Fit, ...]
+
+    def ranked(self) -> "Row":
+        return Row(tuple(fit.ranked() for fit in self.fits))
 
     @property
     def first(self) -> Fit:

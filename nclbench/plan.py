@@ -25,8 +25,8 @@ SCORES = torch.float32
 HALF = torch.float16
 SUMS = torch.float64
 COUNTS = torch.int64
-# the bits of a score
-BITS = torch.int32
+# the bits of a score; columns, where many are kept
+BITS = PLACES = torch.int32
 FLAGS = torch.bool
 
 # u in the standard error bound of a length-D dot product, |fl(a.b) - a.b| <= D u / (1 - D u) |a||b| (Higham 2002, 3.1)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -184,14 +184,20 @@ class Results:
             raise InputError(f"{where}: damaged results file ({type(error).__name__}: {error})") from None
 
 
-def stacked(tables: Sequence[Columns]) -> dict[str, npt.NDArray[Any]]:
-    """Tables one below the other. What one of them lacks is NaN, -1 or None there, as the others' type has it."""
-    filled = [table for table in tables if table]
+def stacked(tables: Sequence[Columns], spent: bool = False) -> dict[str, npt.NDArray[Any]]:
+    """Tables one below the other. What one of them lacks is NaN, -1 or None there, as the others' type has it.
+
+    spent: they are emptied, so that no more than a column is held twice.
+    """
+    filled = [dict(table) for table in tables if table]
     kinds = {name: values.dtype for table in filled for name, values in table.items()}
+    sizes = [len(table["id"]) for table in filled]
+    for table in tables if spent else ():
+        cast(dict[str, npt.NDArray[Any]], table).clear()
 
     def column(name: str, kind: np.dtype[Any]) -> npt.NDArray[Any]:
         missing = {"f": np.nan, "i": -1}.get(kind.kind)
-        parts = [table.get(name, np.full(len(table["id"]), missing, dtype=kind)) for table in filled]
-        return np.concatenate(parts)
+        parts = zip((table.pop(name, None) for table in filled), sizes, strict=True)
+        return np.concatenate([np.full(size, missing, dtype=kind) if part is None else part for part, size in parts])
 
     return {name: column(name, kind) for name, kind in kinds.items()}

@@ -29,7 +29,9 @@ def run_of(
     raw_top: Integers | None,
     oracle: Collection[str],
 ) -> Run:
-    """measured: every metric of the blocks. raw_top: (N, K) the best items of the raw row, where nothing is labelled."""
+    """row: as `Row.ranked` leaves it. measured: every metric of the blocks. raw_top: (N, K) the best items of the raw row, where
+    nothing is labelled.
+    """
     direction = "v2t" if row.reverse else "t2v"
     views = row.first.views
     applied = Applied(
@@ -64,7 +66,7 @@ def run_of(
         metrics=values,
         signature=signature(
             f"v2t:{protocol}" if row.reverse else "t2v",
-            row.first.seen.shape if ranking is None else (averaged or ranking.shape[0], ranking.shape[1]),
+            row.first.shape if ranking is None else (averaged or ranking.shape[0], ranking.shape[1]),
             ties,
             views.problem.scored_by,
             views.problem.precision,
@@ -79,7 +81,7 @@ def run_of(
         degenerate=views.bases.degenerate,
         options={
             "ties": ties,
-            "tie_tolerance": row.first.seen.tolerance,
+            "tie_tolerance": row.first.tolerance,
             "interval": "bootstrap, 95 %",
             **({"scorer": settled} if (settled := views.bases.settled) != views.problem.scored_by and settled else {}),
         },

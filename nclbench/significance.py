@@ -11,9 +11,8 @@ from nclbench.machine.blas import single
 from nclbench.problem import Integers
 
 RESAMPLES = 2000
-_CELLS = 1 << 20
-# cells of resamples that are counted as floats at a time, in cache
-_FEW = 1 << 18
+# cells of resamples that are counted at a time, in cache, and of those that are drawn at a time, if they are kept
+_FEW, _CELLS = 1 << 18, 1 << 20
 # cells of resamples that are kept for the next call: every row of a table draws the same ones
 _KEPT = 1 << 24
 Array = npt.NDArray[np.floating[Any]]
@@ -43,7 +42,8 @@ def intervals(
     orders = {column: np.argsort(values[:, column], kind="stable") for column in np.flatnonzero(median)}
     found = np.empty((RESAMPLES, values.shape[1]))
     start = 0
-    for times in _counted(clusters, seed):
+    for drawn in _resamples(clusters, seed):
+        times = drawn.astype(float)
         rows = slice(start, start + len(times))
         found[rows] = (times @ sums) / _totals(times, sizes)[:, None]
         for column, order in orders.items():
@@ -61,14 +61,6 @@ def interval(
     return float(low), float(high)
 
 
-def _counted(clusters: int, seed: int) -> Iterator[Array]:
-    """(n, clusters) how often each cluster was drawn, for few of the resamples at a time."""
-    step = max(1, _FEW // clusters)
-    for drawn in _resamples(clusters, seed):
-        for few in range(0, len(drawn), step):
-            yield drawn[few : few + step].astype(float)
-
-
 def _totals(times: Array, sizes: Array) -> Array:
     """(n,) how many queries each resample has."""
     alone = len(sizes) == sizes.sum()  # then as many as there are
@@ -76,24 +68,37 @@ def _totals(times: Array, sizes: Array) -> Array:
 
 
 def _resamples(clusters: int, seed: int) -> Iterator[npt.NDArray[np.integer[Any]]]:
-    """(n, clusters) how often each cluster was drawn, for some of the resamples at a time."""
-    yield from _kept(clusters, seed) if RESAMPLES * clusters <= _KEPT else _draw(clusters, seed)
+    """(n, clusters) how often each cluster was drawn, for few of the resamples at a time: sums of other numbers of them
+    differ in last bits.
+    """
+    few, some = _steps(clusters)
+    drawn = _kept(clusters, seed) if RESAMPLES * clusters <= _KEPT else _draw(clusters, seed, few, some)
+    for times in drawn:
+        for start in range(0, len(times), few):
+            yield times[start : start + few]
+
+
+def _steps(clusters: int) -> tuple[int, int]:
+    return max(1, _FEW // clusters), max(1, _CELLS // clusters)
 
 
 @lru_cache(maxsize=1)
 def _kept(clusters: int, seed: int) -> tuple[npt.NDArray[np.integer[Any]], ...]:
-    return tuple(_draw(clusters, seed))
+    _, some = _steps(clusters)
+    return tuple(_draw(clusters, seed, some, some))
 
 
-def _draw(clusters: int, seed: int) -> Iterator[npt.NDArray[np.integer[Any]]]:
+def _draw(clusters: int, seed: int, few: int, some: int) -> Iterator[npt.NDArray[np.integer[Any]]]:
+    """few: resamples at a time, which begins anew after `some` of them."""
     draw = np.random.default_rng(seed)
-    step = max(1, _CELLS // clusters)
-    for start in range(0, RESAMPLES, step):
-        count = min(step, RESAMPLES - start)
-        drawn = draw.integers(clusters, size=(count, clusters))
-        drawn += clusters * np.arange(count)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=count * clusters).reshape(count, clusters)
-        yield times.astype(np.min_scalar_type(int(times.max())))
+    for start in range(0, RESAMPLES, some):
+        end = min(start + some, RESAMPLES)
+        for first in range(start, end, few):
+            count = min(few, end - first)
+            drawn = draw.integers(clusters, size=(count, clusters))
+            drawn += clusters * np.arange(count)[:, None]
+            times = np.bincount(drawn.ravel(), minlength=count * clusters).reshape(count, clusters)
+            yield times.astype(np.min_scalar_type(int(times.max())))
 
 
 def in_order(values: Array, cluster: Integers | None) -> tuple[Array, Integers]:

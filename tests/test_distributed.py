@@ -24,7 +24,7 @@ from nclbench import compiled, evaluate, load
 from nclbench.plan import Plan
 from nclbench.problem import Problem, Relevance
 from nclbench.results import Results
-from nclbench.similarity import view as similarity
+from nclbench.similarity import grid
 from nclbench.sinks import save
 
 CASES = ["repeated", "ties-dot", "captions", "tokens", "banks-scores-64", "captions-scores-32"]
@@ -58,7 +58,7 @@ def child(rank: int, world: int, folder: Path) -> None:
     if rank == 1:
         # what one process counts with must not change what it is given to count
         compiled.load()
-        similarity._READ = 200
+        grid._READ = 200
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world, timeout=timedelta(seconds=LIMIT)
     )

@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 
 from nclbench.compiled.leading import lead
-from nclbench.plan import COUNTS, SUMS, Plan
+from nclbench.plan import COUNTS, PLACES, SUMS, Plan
 from nclbench.ranking.counting import outward
 
 _CHUNK = 8
+# rows that are merged at a time
+_MERGED = 4096
 State = tuple[Tensor, ...]
 
 
@@ -34,24 +36,27 @@ def _taken(tile: Tensor, row: Tensor, column: Tensor) -> Tensor:
 class Leaders:
     """The `count` largest tile values of each row with their columns; candidates, since tiles are approximate.
 
-    fast: as of `CountAbove`.
+    fast: as of `CountAbove`. kind: of the widest tile that there may be.
     """
 
     count: int
     fast: bool = False
+    kind: torch.dtype = SUMS
     whole_rows = False
     fine = False
     settles = True
     across = False
+    apart = True
 
     def init(self, shape: tuple[int, int], plan: Plan) -> State:
         size = (shape[0], self.count)
         return (
-            torch.full(size, -torch.inf, dtype=SUMS, device=plan.device),
-            torch.full(size, -1, dtype=COUNTS, device=plan.device),
+            torch.full(size, -torch.inf, dtype=self.kind, device=plan.device),
+            torch.full(size, -1, dtype=PLACES, device=plan.device),
         )
 
     def step(self, state: State, tile: Tensor, rows: slice, columns: slice) -> State:
+        assert tile.itemsize <= self.kind.itemsize
         best, where = state[0][rows], state[1][rows]
         if self.fast:
             lead(tile.numpy(), columns.start, best.numpy(), where.numpy())
@@ -61,8 +66,8 @@ class Leaders:
             column = column + columns.start
         else:
             value, column = self._survivors(tile, best[:, -1], columns.start)
-        value = torch.cat([best, value.to(SUMS)], 1)
-        column = torch.cat([where, column], 1)
+        value = torch.cat([best, value.to(self.kind)], 1)
+        column = torch.cat([where, column.to(PLACES)], 1)
         top, order = value.topk(self.count, dim=1)
         state[0][rows], state[1][rows] = top, column.gather(1, order)
         return state
@@ -90,14 +95,19 @@ class Leaders:
         sizes = torch.bincount(row, minlength=len(tile))
         place = torch.arange(len(row), device=tile.device) - (sizes.cumsum(0) - sizes)[row]
         longest = int(sizes.max()) if len(row) else 0
-        value = torch.full((len(tile), longest), -torch.inf, dtype=SUMS, device=tile.device)
+        value = torch.full((len(tile), longest), -torch.inf, dtype=tile.dtype, device=tile.device)
         index = torch.full((len(tile), longest), -1, dtype=COUNTS, device=tile.device)
-        value[row, place], index[row, place] = entries.to(SUMS), column + offset
+        value[row, place], index[row, place] = entries, column + offset
         return value, index
 
     def merge(self, a: State, b: State) -> State:
-        value, order = torch.cat([a[0], b[0]], 1).topk(self.count, dim=1)
-        return value, torch.cat([a[1], b[1]], 1).gather(1, order)
+        """Few rows at a time, or it would take the most memory of all that a ranking does."""
+        value, column = torch.empty_like(a[0]), torch.empty_like(a[1])
+        for start in range(0, len(value), _MERGED):
+            rows = slice(start, start + _MERGED)
+            value[rows], order = torch.cat([a[0][rows], b[0][rows]], 1).topk(self.count, dim=1)
+            column[rows] = torch.cat([a[1][rows], b[1][rows]], 1).gather(1, order)
+        return value, column
 
     def finish(self, state: State) -> State:
         return state

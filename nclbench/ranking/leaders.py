@@ -16,11 +16,13 @@ from nclbench.similarity.interfaces import Reducer
 from nclbench.similarity.view import View
 
 _SPARE = 6
+# candidates that are scored again at a time
+_DECIDED = 1 << 17
 
 
 def candidates(view: View, k: int) -> Leaders:
     """The reducer whose result `certified` takes."""
-    return Leaders(min(k + _SPARE, view.shape[1]), view.fast)
+    return Leaders(min(k + _SPARE, view.shape[1]), view.fast, view.kind)
 
 
 def certified(view: View, found: tuple[Tensor, Tensor], k: int) -> tuple[Tensor, Tensor]:
@@ -34,7 +36,7 @@ def ordered(view: View, found: tuple[Tensor, Tensor], k: int) -> Tensor:
     """(N, k) columns as of `certified`. Only rows with candidates closer than the tiles' error are scored again."""
     k = min(k, view.shape[1])
     values, columns = found
-    nearest = values[:, :k].clone()
+    nearest = values[:, :k].to(SUMS, copy=True)
     if values.shape[1] > 1:
         nearest[:, : values.shape[1] - 1] -= values[:, 1 : k + 1]
     # places that nothing finite has taken are doubtful too, and so is what is not a number
@@ -42,7 +44,7 @@ def ordered(view: View, found: tuple[Tensor, Tensor], k: int) -> Tensor:
     if values.shape[1] == k:
         close[:, -1] = False  # nothing is left out that could come after the last one
     doubtful = close.any(1).nonzero()[:, 0]
-    out = columns[:, :k].clone()
+    out = columns[:, :k].to(COUNTS)
     out[doubtful], _ = _decided(view, columns, doubtful, k)
     return out
 
@@ -52,16 +54,17 @@ def _decided(view: View, columns: Tensor, wanted: Tensor, k: int) -> tuple[Tenso
     count = columns.shape[1]
     out = torch.empty((len(wanted), k), dtype=COUNTS, device=columns.device)
     values = torch.empty((len(wanted), k), dtype=SUMS, device=columns.device)
-    step = max(1, (1 << 18) // count)
+    step = max(1, _DECIDED // count)
     for start in range(0, len(wanted), step):
         rows = wanted[start : start + step]
         place = slice(start, start + len(rows))
-        scores = view.exact(rows.repeat_interleave(count), columns[rows].clamp(min=0).flatten()).view(-1, count)
-        out[place], values[place] = _in_order(scores, columns[rows], k, view.tolerance)
+        found = columns[rows].to(COUNTS)
+        scores = view.exact(rows.repeat_interleave(count), found.clamp(min=0).flatten()).view(-1, count)
+        out[place], values[place] = _in_order(scores, found, k, view.tolerance)
         if count < view.shape[1]:
             # no other tile value exceeds the weakest candidate's, nor any score that by twice the error
             reach = scores.amin(1) + 2 * view.roughness + view.tolerance
-            doubtful = (scores.topk(k, dim=1).values[:, -1] <= reach) | (columns[rows] < 0).any(1)
+            doubtful = (scores.topk(k, dim=1).values[:, -1] <= reach) | (found < 0).any(1)
             doubtful = doubtful.nonzero()[:, 0]
             for part in range(0, len(doubtful), view.plan.strip(view.shape[1])):
                 few = doubtful[part : part + view.plan.strip(view.shape[1])]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nclbench.machine.memory import give_back
 from nclbench.problem import Integers, Relevance
 from nclbench.ranking.both import both, simple
 from nclbench.ranking.counting import CountAbove
@@ -65,6 +66,7 @@ def rank(requests: Sequence[Request]) -> list[Ranking]:
             tops[number] = len(jobs)
             jobs.append((request.view, candidates(request.view, request.top)))
     found = _swept(jobs)
+    give_back(max((request.view.shape[0] * request.view.shape[1] for request in requests), default=0))
     rankings = []
     for number, request in enumerate(requests):
         job, half = counts.get(number, (None, None))

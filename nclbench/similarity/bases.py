@@ -133,6 +133,11 @@ class Embedded:
     def shape(self) -> tuple[int, int]:
         return len(self.queries), len(self.items)
 
+    @property
+    def kind(self) -> torch.dtype:
+        """Of its tiles."""
+        return SUMS if self._inner is None else SCORES
+
     @cached_property
     def error(self) -> float:
         return self.scorer.error(self.queries, self.items) if self._split is None else self._split.error

@@ -39,3 +39,9 @@ def tiles(jobs: Jobs, shrink: int = 0) -> list[list[tuple[slice, slice]]]:
 def _starts(jobs: Jobs, axis: int) -> Sequence[int] | None:
     """Where groups allow cuts of an axis of the base."""
     return next((view.groups.starts for view, _ in jobs if view.groups and axis == int(not view.reverse)), None)
+
+
+def disjoint(grid: list[list[tuple[slice, slice]]], axis: int) -> bool:
+    """Whether no two strips have lines of this axis in common."""
+    places = [{tile[axis].start for tile in strip} for strip in grid]
+    return sum(map(len, places)) == len(set().union(*places))

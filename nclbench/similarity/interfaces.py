@@ -116,6 +116,8 @@ class Reducer(Protocol):
 
     whole_rows: needs tiles that span all columns. fine: needs float64 tiles. settles: scores by the definition what lies
     within the roughness of a tile, so that a rough one will do. across: a value mixes several rows.
+    A reducer whose `step` writes to what it is given, and there to the rows of the tile alone, may say so with `apart = True`:
+    threads that have other rows then share a state.
     """
 
     whole_rows: bool

@@ -52,6 +52,10 @@ class Kept(Over):
     def ready(self) -> bool:
         return not self.open and self._scores is not None and bool(self._there.all())
 
+    @property
+    def kind(self) -> torch.dtype:
+        return self.base.kind
+
     def tile(self, rows: Rows, columns: Rows) -> Tensor:
         return self._tile(rows, columns, None)
 

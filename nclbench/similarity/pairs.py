@@ -55,6 +55,11 @@ class Bases:
             self._made[rows, columns] = Kept(base) if kept and isinstance(base, Embedded) else base
         return self._made[rows, columns]
 
+    def _shelf(self, rows: str, columns: str) -> dict[str, Any] | None:
+        """A new one where something may be left on it."""
+        test = self.keep and (rows, columns) == ("queries", "items")
+        return ({BOTH: True} if self.both else {}) if test else None
+
     def fitted(self) -> None:
         """All operators are fitted: what was kept is for ranking now, and nothing more is kept."""
         for base in self._made.values():
@@ -65,10 +70,13 @@ class Bases:
         for other in self._scored.values():
             other.fitted()
 
-    def _shelf(self, rows: str, columns: str) -> dict[str, Any] | None:
-        """A new one where something may be left on it."""
-        test = self.keep and (rows, columns) == ("queries", "items")
-        return ({BOTH: True} if self.both else {}) if test else None
+    def ranked(self) -> None:
+        """All scores have been looked at: what they are made of goes as soon as no view holds it."""
+        folds = (bases for shares in self._folded.values() for _, bases in shares)
+        for other in (*self._scored.values(), *folds):
+            other.ranked()
+        self._made.clear()
+        self._prepared.clear()
 
     def folded(self, role: str, folds: int) -> "list[tuple[Integers, Bases]]":
         """For each share of the test side: its rows, and the same bases with the others as this bank.

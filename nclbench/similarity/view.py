@@ -15,7 +15,7 @@ from torch import Tensor
 from nclbench.machine.processes import retried
 from nclbench.machine.threads import Counted
 from nclbench.plan import SCORE_ROUNDOFF, SUMS, Plan
-from nclbench.similarity.grid import tiles
+from nclbench.similarity.grid import disjoint, tiles
 from nclbench.similarity.groups import Groups
 from nclbench.similarity.halves import Halves
 from nclbench.similarity.interfaces import Base, Reducer, within
@@ -67,6 +67,11 @@ class View:
             return error if self.map is None else NEAR * self.map.size(self.base.largest)
         shift = float(self.map.column[0].abs().max()) + self.base.largest if self.map.shift else 0.0
         return self.map.slope * error + 4 * SCORE_ROUNDOFF * shift
+
+    @property
+    def kind(self) -> torch.dtype:
+        """Of the widest of its tiles that are not fine ones, as far as its base says so."""
+        return getattr(self.base, "kind", SUMS) if self.map is None or self.map.shift else SUMS
 
     @property
     def fast(self) -> bool:
@@ -190,9 +195,14 @@ def _swept(jobs: Sequence[Job], shrink: int) -> list[Any]:
     kinds = _kinds(jobs)
     grid = tiles(jobs, shrink)
     done = Counted(plan.report, "scores", sum(_size(*tile) for strip in grid for tile in strip))
+    common = {
+        number: reducer.init(view.shape, plan)
+        for number, (view, reducer) in enumerate(jobs)
+        if getattr(reducer, "apart", False) and disjoint(grid, int(view.reverse))
+    }
 
     def work(strips: Iterator[list[tuple[slice, slice]]]) -> list[tuple[Tensor, ...]]:
-        states = [reducer.init(view.shape, plan) for view, reducer in jobs]
+        states = [common.get(number) or reducer.init(view.shape, plan) for number, (view, reducer) in enumerate(jobs)]
         for strip in strips:
             for rows, columns in strip:
                 made = {make: make(rows, columns) for make in set(kinds)}
@@ -202,13 +212,15 @@ def _swept(jobs: Sequence[Job], shrink: int) -> list[Any]:
                     if key not in seen:
                         seen = {key: view.see(made[kinds[number]], rows, columns)}
                     states[number] = reducer.step(states[number], *seen[key])
+                del made, seen  # before the next ones take as much memory
                 done.add(_size(rows, columns))
         return states
 
-    found = plan.share(work, grid)
-    states = found[0]
-    for more in found[1:]:
-        states = [reducer.merge(a, b) for (_, reducer), a, b in zip(jobs, states, more, strict=True)]
+    states, *others = plan.share(work, grid)
+    for more in others:
+        for number, (_, reducer) in reversed(list(enumerate(jobs))):
+            state = more.pop()
+            states[number] = state if number in common else reducer.merge(states[number], state)
     return [reducer.finish(plan.agree(reducer, state)) for (_, reducer), state in zip(jobs, states, strict=True)]
 
 
