@@ -17,7 +17,7 @@ from nclbench.similarity.bases import Embedded
 from nclbench.similarity.halves import Halves
 from nclbench.similarity.interfaces import Over, Rows
 
-# on a shelf: what is asked of one direction will be asked of the other
+# on a shelf: what is asked of t2v will be asked of v2t
 BOTH = "both"
 
 

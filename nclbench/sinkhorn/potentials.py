@@ -53,7 +53,9 @@ def _left(task: Task) -> Potentials | None:
 
 def _found(task: Task) -> Potentials:
     other, shelf = task.turned(), task.scores.shelf
-    turned, both = _turned(task), shelf is not None and BOTH in shelf and _turned(task) != _turned(other)
+    turned = _turned(task)
+    # t2v is asked first: if it has left nothing, it looked elsewhere, at a bank
+    both = shelf is not None and BOTH in shelf and not task.scores.reverse and turned != _turned(other)
     home = other if turned else task
     found = (_balanced if task.iters is None else _iterated)(home, [turned, not turned] if both else [turned])
     if shelf is not None and len(found) > 1:
