@@ -172,7 +172,7 @@ def stored(plan: Plan, sizes: Sizes, found: Row) -> Row:
             kernel = kernel_of(View(base), TAU, share)
             assert kernel is not None
             bias = torch.zeros_like(share)
-            one = seconds(plan, lambda kernel=kernel, bias=bias: kernel.log_mass(bias), sizes.repeats)
+            one = seconds(plan, lambda kernel=kernel, bias=bias: kernel.passed(bias), sizes.repeats)
             read = size * size * (itemsize if kernel.kind == torch.float32 else 8)
             captured = getattr(getattr(kernel, "_replayed", None), "captured", False)
             rows[f"{size} {name}"] = {

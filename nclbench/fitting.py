@@ -36,7 +36,8 @@ class Fit:
 
     def ranked(self) -> "Fit":
         """The same when all scores have been looked at: it holds none of what they are made of."""
-        return replace(self, shape=self.seen.shape, tolerance=self.seen.tolerance)
+        fitted = None if self.fitted is None else replace(self.fitted, moved=None)
+        return replace(self, fitted=fitted, shape=self.seen.shape, tolerance=self.seen.tolerance)
 
     @cached_property
     def seen(self) -> View:

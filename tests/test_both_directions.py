@@ -216,3 +216,75 @@ def test_what_is_too_cold_is_done_in_logarithms_in_both_directions() -> None:
 def _log_sum(logits: Any, axis: int) -> Any:
     top = logits.max(axis, keepdims=True)
     return np.log(np.exp(logits - top).sum(axis)) + top.squeeze(axis)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("asked", [{"iters": 300}, {"iters": 300, "start": "query"}, {"tol": 1e-4}], ids=str)
+def test_equal_items_of_unequal_weights_differ_by_their_targets(
+    asked: dict[str, Any], reverse: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In single precision, where what is truly equal is made equal: attraction is, biases are not."""
+    for name in ("EXACT", "LOPSIDED"):
+        monkeypatch.setattr(precision, name, 0)
+    queries, items, scorer, plan = vectors(factories.hubs(40, 30, 14, 4, noise=2.0))
+    queries[1], items[3] = queries[0], items[2]
+    view = View(Embedded(queries, items, scorer, plan), reverse=reverse)
+    weights = [torch.ones(length, dtype=torch.float64) for length in (40, 30)]
+    weights[0][1], weights[1][3] = 3.0, 5.0
+    rows, columns = reversed(weights) if reverse else weights
+    found = sinkhorn(view, 0.05, row_mass=rows, column_mass=columns, **asked)
+    a, b, ratio = (0, 1, 3.0) if reverse else (2, 3, 5.0)
+    assert float(found.bias[b] - found.bias[a]) == pytest.approx(np.log(ratio), abs=1e-9)
+    s = (items.double() @ queries.double().T if reverse else queries.double() @ items.double().T).numpy()
+    p = (rows / rows.sum()).numpy() @ softmax(s / 0.05 + found.bias.numpy())
+    error = np.abs(p / (columns / columns.sum()).numpy() - 1).mean()
+    assert found.converged and error == pytest.approx(found.marginal_error, rel=0.05, abs=1e-6)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_tolerance_below_what_numbers_can_tell_ends(reverse: bool) -> None:
+    for n, m in ((2, 3), (2, 5), (3, 9)):
+        for seed in range(5):
+            view = View(Stored(np.random.default_rng(seed).normal(size=(n, m)), Plan()), reverse=reverse)
+            found = sinkhorn(view, 0.5, tol=1e-17, max_iters=40)
+            assert found.iterations <= 40 and found.marginal_error < 1e-12
+
+
+def test_where_directions_part_the_first_goes_on_and_progress_never_goes_back(
+    looks: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[float] = []
+    task, kept = factories.hubs(67, 45, 14, 4, noise=2.0), kernel.Kernel.together
+    evaluate(task, "sinkhorn:tau=0.05,iters=9", plan=Plan(report=lambda stage, done, total: told.append(done)))
+    assert told[:10] == list(range(10)) and looks == [0, *[2] * 11]
+    looks.clear()
+
+    def parting(self: kernel.Kernel, asks: Any) -> Any:
+        return None if len(looks) == 6 and len(asks) > 1 else kept(self, asks)
+
+    monkeypatch.setattr(kernel.Kernel, "together", parting)
+    told.clear()
+    found = evaluate(task, "sinkhorn:tau=0.05,iters=9", plan=Plan(report=lambda stage, done, total: told.append(done)))
+    # the first from where it stood; the other from the beginning
+    assert looks == [0, *[2] * 5, *[1] * 6, *[1] * 11] and told[:10] == list(range(10))
+    monkeypatch.setattr(kernel.Kernel, "together", kept)
+    assert [run.metrics for run in found.runs] == [run.metrics for run in evaluate(task, "sinkhorn:tau=0.05,iters=9").runs]
+
+
+def test_what_rows_draw_of_a_kernel_in_float16_is_as_near_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many rows draw a column of which float16 loses every entry but one."""
+    n, m = 20_000, 60
+    logits = np.full((n, m), -40.0, np.float32)
+    logits[np.arange(1, n), np.random.default_rng(0).integers(1, m, n - 1)] = 0
+    logits[:, 0] = -28.6
+    logits[0] = -40.0
+    logits[0, 0] = -17.5
+    answers = []
+    for limit, plan in ((1 << 40, Plan()), (0, Plan(packed=True, memory=2 * n * m + 10))):
+        for name in ("EXACT", "LOPSIDED"):
+            monkeypatch.setattr(precision, name, limit)
+        answers.append(sinkhorn(View(Stored(logits.copy(), plan)), 1.0, iters=0))
+    exact, packed = answers
+    assert (exact.path, packed.path, exact.error) == ("kept kernel", "kept kernel, half", 0)
+    apart = packed.bias - exact.bias
+    assert float(apart.max() - apart.min()) < packed.error

@@ -164,7 +164,7 @@ def test_replayed_passes_give_the_same_bits(way: dict[str, Any], reverse: bool, 
 def test_large_kernels_are_not_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(placed, "_SMALL", 60 * 45 - 1)
     found = made(Placed, PLANS["kept"])
-    found.log_mass(torch.zeros(45, dtype=SUMS))
+    found.passed(torch.zeros(45, dtype=SUMS))
     assert found._replayed is None
 
 

@@ -1,7 +1,7 @@
-"""Counting and choosing in one read of a tile, compiled by numba where it is installed (`pip install "nclbench[fast]"`).
+"""Counting and choosing in one read of a tile, and what defines a score, compiled by numba (`pip install "nclbench[fast]"`).
 
-torch makes several passes of what these do in one. What they give decides nothing by itself: pairs within the error of a
-tile are scored by the definition either way, so that ranks are the same with and without.
+torch makes several passes of what these do in one. What counts decides nothing by itself, since pairs within the error of a tile
+are scored by the definition either way, and what defines a score has the same bits: ranks are the same with and without.
 """
 
 import sys
@@ -19,7 +19,7 @@ _lock = Lock()
 
 
 def worthwhile(scores: int) -> bool:
-    """Whether to use what is compiled for so many scores: numba is there, and loaded already or soon worth it."""
+    """Whether to use what is compiled for so many scores, or rows: numba is there, and loaded already or soon worth it."""
     return (loaded() or scores >= _WORTH) and _numba() is not None
 
 

@@ -16,7 +16,7 @@ _CHUNK = 128
 def lead(tile: Array, offset: int, best: Array, where: Array) -> None:
     """Puts the tile's largest values of each row among the best so far.
 
-    best: (n, K) float64 falling, where: (n, K) int64 their columns; both contiguous and changed. offset: the first column.
+    best: (n, K) falling, where: (n, K) integers, their columns; both contiguous and changed. offset: the first column.
     """
     if tile.size:
         memory, step, by_row = flat(tile)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -89,7 +90,7 @@ class Cosine(_Product):
     source: ClassVar[str] = "standard; CLIP (Radford et al. 2021)"
 
     def prepare(self, vectors: Floats, plan: Plan) -> Tensor:
-        ready = vectors.dtype.isnative and vectors.dtype.itemsize in (4, 8) and vectors.flags.aligned
+        ready = vectors.dtype in (np.float32, np.float64) and vectors.flags.aligned
         if plan.device == "cpu" and ready and worthwhile(len(vectors)):
             return torch.from_numpy(units(vectors))
         out = plan.put(vectors[:0], SCORES).new_empty(vectors.shape)

@@ -57,8 +57,11 @@ class Bases:
 
     def _shelf(self, rows: str, columns: str) -> dict[str, Any] | None:
         """A new one where something may be left on it."""
-        test = self.keep and (rows, columns) == ("queries", "items")
-        return ({BOTH: True} if self.both else {}) if test else None
+        if not self.keep or (rows, columns) != ("queries", "items"):
+            return None
+        # where there is but one bank, one of the directions looks at that instead
+        alike = (self.problem.query_bank is None) == (self.problem.item_bank is None)
+        return {BOTH: True} if self.both and alike else {}
 
     def fitted(self) -> None:
         """All operators are fitted: what was kept is for ranking now, and nothing more is kept."""

@@ -1,7 +1,6 @@
 """Scores that are dear to make are made once: a base that keeps every exact tile it was asked for."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,10 +29,6 @@ class Remembered(Over):
     def size(shape: tuple[int, int]) -> int:
         """The bytes that it takes."""
         return shape[0] * shape[1] * (SUMS.itemsize + FLAGS.itemsize)
-
-    @property
-    def shelf(self) -> dict[str, Any] | None:
-        return self.base.shelf
 
     def tile(self, rows: Rows, columns: Rows) -> Tensor:
         place = _place(rows, columns)

@@ -5,10 +5,10 @@ import math
 from torch import Tensor
 
 from nclbench.sinkhorn.anderson import Anderson
-from nclbench.sinkhorn.iterates import asked_of_rows
+from nclbench.sinkhorn.iterates import asked_of_rows, levelled
 from nclbench.sinkhorn.looks import Looks
 from nclbench.sinkhorn.passes import Pass
-from nclbench.sinkhorn.tasks import Potentials, Task, levelled
+from nclbench.sinkhorn.tasks import Potentials, Task
 
 # how many steps the acceleration mixes: more where many will be needed
 _DEPTH, _DEEP, _STRICT = 8, 20, 1e-5
@@ -22,7 +22,7 @@ class Balance:
     def __init__(self, home: Task, looks: Looks) -> None:
         self._home, self._looks, self._target = home, looks, home.target
         # single precision may round equal columns apart, and what is equal must tie
-        self._twins = home.scores.alike if looks.rounded else None
+        self._twins = home.twins if looks.rounded else None
         self._bias, self._done = levelled(looks.scaling, self._twins), 0
         self._faster = Anderson(len(self._target), _DEEP if home.tol <= _STRICT else _DEPTH, home.scores.plan.device)
         self._best, self._best_at = math.inf, 0
@@ -39,10 +39,9 @@ class Balance:
         home, goal = self._home, self._home.tol
         while True:
             found, log_mass, error = self._until(goal)
-            answer = home.rows.log() - found.sums()
-            following = home.rows.log() - self._looks.passed(self._bias + self._target - log_mass).sums()
-            potentials = asked_of_rows(home, self._looks, answer, following, self._done)
-            if potentials.converged or error > goal:
+            sums, following = found.sums(), self._looks.passed(self._bias + self._target - log_mass).sums()
+            potentials = asked_of_rows(home, self._looks, sums, following, self._done)
+            if potentials.converged or error > goal or error == 0:
                 return potentials
             goal, self._last = min(goal, error) / 2, None
 
@@ -68,5 +67,5 @@ class Balance:
 
     def _passed(self) -> tuple[Pass, Tensor, float]:
         found = self._looks.passed(self._bias)
-        log_mass = levelled(found.log_mass, self._twins)
+        log_mass = levelled(found.log_mass, self._twins, self._bias)
         return found, log_mass, self._home.error(log_mass - self._target)

@@ -4,61 +4,79 @@ A pass takes biases of the columns to the sums of the rows and on to the columns
 biases; the same half-steps begun on the other side give the rows theirs, which is the task of the other direction.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import torch
 from torch import Tensor
 
 from nclbench.sinkhorn.looks import Looks
 from nclbench.sinkhorn.passes import Ask, Drawn, Pass
-from nclbench.sinkhorn.tasks import Potentials, Task, levelled
+from nclbench.sinkhorn.tasks import Potentials, Task
 
 Steps = Generator[Ask, Pass, Potentials]
 
 
-def direct(home: Task, looks: Looks) -> Steps:
+def direct(home: Task, looks: Looks, report: Callable[[int], None]) -> Steps:
     """The biases of the columns."""
-    target, twins, iters = home.target, home.scores.alike if looks.rounded else None, home.limit
+    target, twins, iters = home.target, home.twins if looks.rounded else None, home.limit
     bias = torch.zeros_like(target)
     if home.start == "gallery":
-        bias = levelled(target - (yield Drawn(home.rows)).log_mass, twins)
+        bias = target - levelled((yield Drawn(home.rows)).log_mass, twins)
     for done in range(iters + 1):
-        log_mass = levelled((yield bias).log_mass, twins)
+        log_mass = levelled((yield bias).log_mass, twins, bias)
         error = home.error(log_mass - target)
-        home.report(done)
+        report(done)
         if done < iters:
             bias = bias + target - log_mass
     return Potentials(bias, (log_mass - target).exp(), iters, error, error <= home.tol, looks.path, looks.error(iters))
 
 
-def mirrored(home: Task, looks: Looks) -> Steps:
+def mirrored(home: Task, looks: Looks, report: Callable[[int], None]) -> Steps:
     """Those of the rows: the items of the other direction."""
     target, iters = home.target, home.limit
     bias, done = target, 0
     if home.start == "query":
         bias, done = target - (yield Drawn(torch.ones_like(home.rows))).log_mass, 1
-    if done > iters:  # b = 0, and nothing is normalised
-        return asked_of_rows(home, looks, torch.zeros_like(home.rows), home.rows.log() - (yield bias).sums(), iters)
+    sums = None  # b = 0, where nothing is normalised
     for step in range(done, iters + 1):
-        home.report(step)
+        report(step)
         found = yield bias
         if step == iters:
-            answer = home.rows.log() - found.sums()
+            sums = found.sums()
         bias = bias + target - found.log_mass
-    return asked_of_rows(home, looks, answer, home.rows.log() - (yield bias).sums(), iters)
+    return asked_of_rows(home, looks, sums, (yield bias).sums(), iters)
 
 
-def asked_of_rows(home: Task, looks: Looks, answer: Tensor, following: Tensor, steps: int) -> Potentials:
-    """answer, following: (N,) biases of the rows, and those after one more step, which tell the masses under them."""
-    twins = home.turned().scores.alike if looks.rounded else None
-    log_mass, bias = levelled(answer - following, twins), levelled(answer, twins)
+def asked_of_rows(home: Task, looks: Looks, sums: Tensor | None, following: Tensor, steps: int) -> Potentials:
+    """The biases of the rows under which they sum to r; sums, following: (N,) those that are divided by, and one step later.
+
+    What comes later tells the masses. None: nothing was divided by yet, and all biases are 0.
+    """
+    twins, target = home.turned().twins if looks.rounded else None, home.rows.log()
+    bias = torch.zeros_like(target) if sums is None else target - levelled(sums, twins)
+    log_mass = bias - (target - levelled(following, twins))
     error = home.error(log_mass)
     return Potentials(bias, log_mass.exp(), steps, error, error <= home.tol, looks.path, looks.error(steps))
 
 
-def alone(steps: Steps, looks: Looks) -> Potentials:
-    """What the steps come to, each pass by itself."""
-    ask = next(steps)
+def levelled(values: Tensor, twins: Tensor | None, bias: Tensor | None = None) -> Tensor:
+    """(M,) with the mean of equal items for each of them: single precision may round equal columns apart, which must tie.
+
+    bias: (M,) what equal items may differ by, as their targets do.
+    """
+    if twins is None:
+        return values
+    if bias is not None:
+        return bias + levelled(values - bias, twins)
+    total = torch.zeros_like(values).index_add_(0, twins, values)
+    count = torch.zeros_like(values).index_add_(0, twins, torch.ones_like(values))
+    return (total / count)[twins]
+
+
+def alone(steps: Steps, looks: Looks, ask: Ask | None = None) -> Potentials:
+    """What the steps come to, each pass by itself. ask: the one that they wait for, None at the beginning."""
+    if ask is None:
+        ask = next(steps)
     while True:
         try:
             ask = steps.send(looks.passed(ask))
@@ -66,14 +84,14 @@ def alone(steps: Steps, looks: Looks) -> Potentials:
             return _answer(end)
 
 
-def in_step(several: Sequence[Steps], looks: Looks) -> list[Potentials] | None:
-    """What each comes to, to the same bits as alone; None where a pass must be made alone."""
+def in_step(several: Sequence[Steps], looks: Looks) -> list[Potentials]:
+    """What each comes to, to the same bits as alone; of the first only, where a pass must be made alone."""
     asked = {number: next(steps) for number, steps in enumerate(several)}
     answers: dict[int, Potentials] = {}
     while asked:
         found = looks.together(list(asked.values()))
         if found is None:
-            return None
+            return [answers[0] if 0 in answers else alone(several[0], looks, asked[0])]
         for number, given in zip(list(asked), found, strict=True):
             try:
                 asked[number] = several[number].send(given)

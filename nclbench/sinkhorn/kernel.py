@@ -93,10 +93,6 @@ class Kernel:
     def path(self) -> str:
         return "streamed kernel" if not self.keep else "kept kernel, half" if self.packed else "kept kernel"
 
-    def log_mass(self, bias: Tensor) -> Tensor:
-        """(M,) log p_j = log sum_i r_i softmax_j(L_ij + b_j) under b (M,)."""
-        return self.passed(bias).log_mass
-
     def passed(self, ask: Ask) -> Pass:
         found = self.together([ask])
         if found is not None:
@@ -112,7 +108,10 @@ class Kernel:
         found = self._measured_all(asks)
         if any(float(faintest) < -precision.SPAN[HALF if self.packed else self.kind] for _, _, _, faintest in found):
             return None
-        return [self._pass_of(totals, top, log_mass) for totals, top, log_mass, _ in found]
+        return [
+            Pass(log_mass) if isinstance(ask, Drawn) else self._pass_of(totals, top, log_mass)
+            for ask, (totals, top, log_mass, _) in zip(asks, found, strict=True)
+        ]
 
     def _pass_of(self, totals: Tensor, top: Tensor, log_mass: Tensor) -> Pass:
         def sums() -> Tensor:
@@ -142,10 +141,10 @@ class Kernel:
         return found
 
     def _power(self, ask: Ask) -> tuple[Tensor, Tensor]:
-        """Logarithms of what K's columns, or rows, are weighed with, the largest 0; and what was taken off for that."""
+        """Log weights of K's columns, of which the largest is 0, or of its rows, whose weights sum to 1; what was taken off."""
         if isinstance(ask, Drawn):
             power = ask.weights.log() - self.row
-            top = self.scores.plan.largest(power.max()[None])[0]
+            top = self.scores.plan.log_total(power.logsumexp(0)[None])[0]
         else:
             power = ask - self.scaling
             top = power.max()

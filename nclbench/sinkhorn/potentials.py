@@ -7,9 +7,13 @@ Both directions ask of the same scores, and each has what the other needs: plain
 solution to a tolerance is one of both. So where both will be asked for, both are found at once.
 """
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor
 
 from nclbench.machine.threads import alone
+from nclbench.plan import SUMS
 from nclbench.similarity.interfaces import Scores
 from nclbench.similarity.keeping import BOTH
 from nclbench.sinkhorn import iterates
@@ -68,20 +72,26 @@ def _turned(task: Task) -> bool:
 
     What is accelerated depends on where it is begun, so that the choice must come out the same if files are exchanged.
     """
-    n, m = task.scores.shape
-    return task.scores.reverse if task.iters is not None else (m, task.scores.lean) > (n, 0.0)
+    (n, m), plan = task.scores.shape, task.scores.plan
+    if task.iters is not None:
+        return task.scores.reverse
+    if n != m:
+        return m > n
+    # the same in every process, whose last bits may differ
+    return float(plan.largest(torch.tensor([task.scores.lean], dtype=SUMS, device=plan.device))) > 0
 
 
 def _iterated(home: Task, wanted: list[bool]) -> list[Potentials]:
     """For home's rows where wanted, else for its columns. Of several only the first, if they cannot be found together."""
     looks = looks_at(home)
 
-    def steps(turned: bool) -> iterates.Steps:
-        return (iterates.mirrored if turned else iterates.direct)(home, looks)
+    def steps(turned: bool, report: Callable[[int], None]) -> iterates.Steps:
+        return (iterates.mirrored if turned else iterates.direct)(home, looks, report)
 
-    found = iterates.in_step([steps(turned) for turned in wanted], looks) if len(wanted) > 1 else None
-    found = found or [iterates.alone(steps(wanted[0]), looks)]
-    looks.leave()
+    first, others = steps(wanted[0], home.report), [steps(turned, _silent) for turned in wanted[1:]]
+    found = iterates.in_step([first, *others], looks) if others else [iterates.alone(first, looks)]
+    if len(found) < 2:  # both have what they need
+        looks.leave()
     return found
 
 
@@ -89,5 +99,10 @@ def _balanced(home: Task, wanted: list[bool]) -> list[Potentials]:
     looks = looks_at(home)
     balance = Balance(home, looks)
     found = {turned: balance.mirrored() if turned else balance.direct() for turned in sorted(wanted)}
-    looks.leave()
+    if len(found) < 2:
+        looks.leave()
     return [found[turned] for turned in wanted]
+
+
+def _silent(done: int) -> None:
+    pass

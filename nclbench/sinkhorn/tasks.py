@@ -63,6 +63,11 @@ class Task:
     def limit(self) -> int:
         return self.max_iters if self.iters is None else self.iters
 
+    @property
+    def twins(self) -> Tensor | None:
+        """(M,) the first column that is the same as each, None where nobody knows."""
+        return self.scores.alike
+
     def report(self, done: int) -> None:
         self.scores.plan.report("sinkhorn", done, self.limit)
 
@@ -79,12 +84,3 @@ def shares(mass: Tensor | None, length: int, plan: Plan) -> Tensor:
     if mass is None:
         return torch.full((length,), 1 / length, dtype=SUMS, device=plan.device)
     return mass.to(plan.device, SUMS) / mass.to(plan.device, SUMS).sum()
-
-
-def levelled(values: Tensor, twins: Tensor | None) -> Tensor:
-    """(M,) with the mean of equal items for each of them: single precision may round equal columns apart, which must tie."""
-    if twins is None:
-        return values
-    total = torch.zeros_like(values).index_add_(0, twins, values)
-    count = torch.zeros_like(values).index_add_(0, twins, torch.ones_like(values))
-    return (total / count)[twins]
