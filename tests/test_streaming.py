@@ -70,7 +70,7 @@ def measured(count: int, specs: list[str], memory: int = 1, direction: str = "bo
 def test_raw_ranking_at_20000_by_20000_stays_under_200_megabytes() -> None:
     """S would be 1600 MB in float32. 82 MB of what is used are the normalised copies of both sides."""
     found = measured(20_000, [])
-    assert found["above"] < 160
+    assert found["above"] < 190
     assert [run[:2] for run in found["runs"]] == [["t2v", "none"], ["v2t", "none"]]
     for *_, mean_rank in found["runs"]:
         assert 9_700 < mean_rank < 10_300  # random vectors: all of S was looked at
@@ -79,7 +79,7 @@ def test_raw_ranking_at_20000_by_20000_stays_under_200_megabytes() -> None:
 def test_tables_are_made_when_vectors_are_gone() -> None:
     """Of 9000 x 9000 the prepared vectors are 37 MB, what tables and intervals take comes after them."""
     found = measured(9_000, [])
-    assert found["above"] < 72  # 59, and 85 where both are held at once
+    assert found["above"] < 72  # about 60, and 85 where both are held at once
 
 
 @pytest.mark.parametrize("options", [{}, {"folds": 3}, {"hubness": True}])

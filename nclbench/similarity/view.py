@@ -212,7 +212,6 @@ def _swept(jobs: Sequence[Job], shrink: int) -> list[Any]:
                     if key not in seen:
                         seen = {key: view.see(made[kinds[number]], rows, columns)}
                     states[number] = reducer.step(states[number], *seen[key])
-                del made, seen  # before the next ones take as much memory
                 done.add(_size(rows, columns))
         return states
 
