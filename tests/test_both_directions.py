@@ -33,7 +33,7 @@ def _precision(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, 
     if request.param == "single":
         for name in ("EXACT", "LOPSIDED"):
             monkeypatch.setattr(precision, name, 0)
-    for name, value in {"ONE": 0, "WIDEST": 0, "STRIP": 400, "BLOCK": 90, "PART": 60}.items():
+    for name, value in {"ONE": 0, "STRIP": 400, "BLOCK": 90, "PART": 60}.items():
         monkeypatch.setattr(strips, name, value)
     torch.set_num_threads(2)
 

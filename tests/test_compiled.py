@@ -11,8 +11,10 @@ import torch
 from factories import Matrix
 
 from nclbench import compiled
+from nclbench.compiled import between as betweens
 from nclbench.compiled import counts, leading
 from nclbench.compiled import crossing as crossings
+from nclbench.compiled.between import between
 from nclbench.compiled.counts import count
 from nclbench.compiled.crossing import Bars, crossing
 from nclbench.compiled.leading import lead
@@ -125,6 +127,25 @@ def test_lead_keeps_the_largest(shape: tuple[int, int], dtype: Any) -> None:
             assert (where >= 0).sum() == np.minimum((scores > -np.inf).sum(1), k).sum()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (70, 1), (40, 333), (7, 128)], ids=str)
+def test_scores_between_bars_are_those_that_comparisons_find(shape: tuple[int, int], dtype: Any) -> None:
+    scores = draw(*shape, dtype)
+    rng = np.random.default_rng(5)
+    added = rng.normal(size=shape[1]).round(1).astype(dtype)
+    for rows in (np.arange(shape[0]), np.sort(rng.integers(0, shape[0], 9)), np.zeros(0, np.int64)):
+        over = rng.normal(size=len(rows)).round(1).astype(dtype)
+        for width in (0, 0.2, np.inf):  # the last: everything up to a bar, more than there is room for at first
+            under = (over - dtype(width)).astype(dtype)
+            for more in (None, added):
+                seen = scores[rows] if more is None else scores[rows] + more
+                wanted = set(zip(*np.nonzero((seen >= under[:, None]) & (seen <= over[:, None])), strict=True))
+                for tile in tiles(scores):
+                    place, column = between(tile, rows, over, under, more)
+                    assert len(place) == len(wanted)
+                    assert set(zip(place.tolist(), column.tolist(), strict=True)) == wanted
+
+
 @pytest.mark.parametrize("width", [1, 2, 3, 64, 100, 513])
 def test_products_have_the_bits_of_the_definition(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(2)
@@ -159,12 +180,13 @@ def test_every_operator_has_the_same_integers(case: str, monkeypatch: pytest.Mon
     plain = factories.integers(problem, factories.specs(), Plan())
     used = []
     monkeypatch.setattr(compiled, "loaded", lambda: True)
-    for module in (counts, crossings, leading):
+    for module in (betweens, counts, crossings, leading):
         monkeypatch.setattr(module, "loop", lambda function: (used.append(function.__name__), compiled.loop(function))[1])
     for tile in ((1024, 1024), (7, 5)):
         assert factories.differences(plain, factories.integers(problem, factories.specs(), Plan(tile=tile))) == []
     one_to_one = {"_cross"} if case in ("repeated", "ties", "ties of scores") else set()
-    assert {"_count_rows", "_lead_rows"} | one_to_one <= set(used)
+    unsure = {"_of_rows", "_of_columns"} if case not in ("banks", "graded") else set()
+    assert {"_count_rows", "_lead_rows"} | one_to_one | unsure <= set(used)
 
 
 def test_what_is_small_loads_no_compiler_and_what_is_large_does() -> None:

@@ -43,7 +43,7 @@ def scores(spec: str, text: Embeddings, video: Embeddings) -> Matrix:
     assert torch.equal(scorer.fine(left, right), exact)
     assert torch.equal(scorer.fine(right, left), exact.T)
     off = (scorer.tile(left, right).to(SUMS) - exact).abs().max()
-    assert off <= scorer.error(left, right)
+    assert off <= scorer.error(left, right, scorer.largest(left, right))
     assert exact.abs().max() <= scorer.largest(left, right)
     return exact.numpy()
 
@@ -339,7 +339,7 @@ def test_the_bound_says_something(spec: str, frames: int) -> None:
     scores(spec, text, video)
     scorer = scorers.parse(spec)
     left, right = scorer.sets(text, True, PLAN), scorer.sets(video, False, PLAN)
-    assert 0 < scorer.error(left, right) < 2e-6 * 64 * scorer.largest(left, right)
+    assert 0 < scorer.error(left, right, largest := scorer.largest(left, right)) < 2e-6 * 64 * largest
 
 
 def test_threads_change_no_bit() -> None:

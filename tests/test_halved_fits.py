@@ -26,7 +26,7 @@ def _single(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
     """As large problems are done: kernels in single precision, several strips and blocks."""
     for name in ("EXACT", "LOPSIDED"):
         monkeypatch.setattr(precision, name, 0)
-    for name, value in {"ONE": 0, "WIDEST": 0, "STRIP": 2000, "BLOCK": 700, "PART": 200}.items():
+    for name, value in {"ONE": 0, "STRIP": 2000, "BLOCK": 700, "PART": 200}.items():
         monkeypatch.setattr(strips, name, value)
 
 

@@ -202,7 +202,7 @@ def test_what_cannot_be_decided_is_left_to_single_precision() -> None:
     long = vectors.clone()
     long[0] *= 1e4
     assert Halves.of(vectors, vectors) is not None and Halves.of(long, vectors) is None
-    assert Embedded(long, vectors, Dot(), Plan(half=True)).roughness == Dot().error(long, vectors)
+    assert Embedded(long, vectors, Dot(), Plan(half=True)).roughness == Dot().error(long, vectors, Dot().largest(long, vectors))
 
 
 # ------------------------------------------------------------------------------------------------------- the price

@@ -26,7 +26,7 @@ def _large(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As large problems are done: scores and kernel in single precision, several strips and threads."""
     for name in ("EXACT", "LOPSIDED"):
         monkeypatch.setattr(precision, name, 0)
-    for name, value in {"ONE": 0, "WIDEST": 0, "STRIP": 400, "BLOCK": 90, "PART": 60}.items():
+    for name, value in {"ONE": 0, "STRIP": 400, "BLOCK": 90, "PART": 60}.items():
         monkeypatch.setattr(strips, name, value)
     before = torch.get_num_threads()
     torch.set_num_threads(2)

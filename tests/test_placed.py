@@ -51,7 +51,7 @@ def _by_mask(args: Any) -> bool:
 def _single(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
     for name in ("EXACT", "LOPSIDED"):
         monkeypatch.setattr(precision, name, 0)
-    for name, value in {"ONE": 0, "WIDEST": 0, "STRIP": 900, "BLOCK": 700, "PART": 200}.items():
+    for name, value in {"ONE": 0, "STRIP": 900, "BLOCK": 700, "PART": 200}.items():
         monkeypatch.setattr(strips, name, value)
 
 

@@ -32,7 +32,7 @@ def single(monkeypatch: pytest.MonkeyPatch) -> None:
     """As large problems are done: a kernel in float32, of many strips."""
     for name in ("EXACT", "LOPSIDED"):
         monkeypatch.setattr(precision, name, 0)
-    for name, value in {"ONE": 0, "WIDEST": 0, "STRIP": 400, "BLOCK": 90, "PART": 60}.items():
+    for name, value in {"ONE": 0, "STRIP": 400, "BLOCK": 90, "PART": 60}.items():
         monkeypatch.setattr(strips, name, value)
 
 

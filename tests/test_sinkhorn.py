@@ -249,7 +249,7 @@ def single(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
     """As large problems are done: scores and kernel in single precision, several strips, blocks and threads."""
     for name in ("EXACT", "LOPSIDED"):
         monkeypatch.setattr(precision, name, 0)
-    for name, value in {"ONE": 0, "WIDEST": 0, "STRIP": 200, "BLOCK": 90, "PART": 60}.items():
+    for name, value in {"ONE": 0, "STRIP": 200, "BLOCK": 90, "PART": 60}.items():
         monkeypatch.setattr(strips, name, value)
     torch.set_num_threads(3)
 

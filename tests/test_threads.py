@@ -14,7 +14,7 @@ from nclbench import evaluate
 from nclbench.machine import blas, processes
 from nclbench.machine.blas import single
 from nclbench.machine.threads import alone, shared, workers
-from nclbench.plan import Plan
+from nclbench.plan import SCORES, SUMS, Plan
 from nclbench.ranking.ranks import Request, rank
 from nclbench.similarity.bases import Stored
 from nclbench.similarity.maps import TileMap
@@ -158,10 +158,18 @@ def test_processes_cut_alike_however_many_threads_each_has(monkeypatch: pytest.M
 
 def test_strips_are_whole_and_never_a_single_row_of_several() -> None:
     for n, m in ((5, 1_100_000), (1, 7), (2, 5_000_000), (5000, 5000), (1601, 1500), (100_000, 60_000)):
-        cut = strips(n, m, Plan())
+        cut = strips(n, m, Plan(), SCORES)
         assert [part.start for part in cut[1:]] == [part.stop for part in cut[:-1]]
         assert cut[0].start == 0 and cut[-1].stop == n
         assert n == 1 or min(part.stop - part.start for part in cut) > 1
+
+
+def test_strips_are_for_several_threads_and_take_little_memory() -> None:
+    for n, m in ((6144, 3000), (10_000, 10_000), (20_000, 20_000), (100_000, 2000), (100_000, 50_000)):
+        for kind in (SCORES, SUMS):
+            cut = strips(n, m, Plan(), kind)
+            assert len(cut) >= 12
+            assert max(part.stop - part.start for part in cut) * m * kind.itemsize < 1.05 * (32 << 20)
 
 
 def test_places_are_columns_where_adjusted_scores_overflow() -> None:

@@ -470,7 +470,7 @@ def run_out(rank: int, folder: Path) -> dict[str, Any]:
 
     Embedded.tile = plain_tile  # type: ignore[method-assign]
     kernel.Kernel._finished = scarce  # type: ignore[method-assign]
-    strips.ONE, strips.WIDEST, strips.STRIP = 0, 0, 400  # so that each process has some strips
+    strips.ONE, strips.STRIP = 0, 400  # so that each process has some strips
     found["kernels"] = [kept_fit(task)]
     kernel.Kernel._finished = plain_kernel  # type: ignore[method-assign]
 
@@ -501,7 +501,6 @@ def test_a_device_that_runs_out_in_one_process_changes_what_all_do(tmp_path: Pat
     assert found[0]["tiles"][0] > 300 and found[0]["tiles"][1] <= 300
     monkeypatch.setattr(strips, "ONE", 0)
     monkeypatch.setattr(strips, "STRIP", 400)
-    monkeypatch.setattr(strips, "WIDEST", 0)
     path, bias = kept_fit(task)
     assert path == "kept kernel"
     for mine in found:

@@ -41,14 +41,14 @@ def _numba() -> ModuleType | None:
         return None
 
 
-def loop(function: Callable[..., None]) -> Any:
+def loop(function: Callable[..., int | None]) -> Any:
     """The function, compiled when it is first called."""
     with _lock:
         return _compiled(function)
 
 
 @cache
-def _compiled(function: Callable[..., None]) -> Any:
+def _compiled(function: Callable[..., int | None]) -> Any:
     numba = _numba()
     assert numba is not None
     try:

@@ -30,7 +30,8 @@ def hit(blocks: Blocks, k: int, ties: str) -> Array:
         return 100.0 * places / size
     found: Array = 100.0 * places / size
     several = relevant > 1
-    found[several] = 100.0 * (1 - _all_missed(size[several], relevant[several], places[several]))
+    if several.any():
+        found[several] = 100.0 * (1 - _all_missed(size[several], relevant[several], places[several]))
     return found
 
 

@@ -38,8 +38,9 @@ def reciprocal(blocks: Blocks, k: int, ties: str) -> Array:
         return 100.0 / first_rank(blocks, ties)
     above, size, relevant = blocks.first_above, blocks.first_size, blocks.first_relevant
     out = reciprocals(above, size) / size
-    if ties == "expected":
-        for g, e, p in np.unique(np.stack([above, size, relevant], 1)[relevant > 1], axis=0):
+    several = relevant > 1
+    if ties == "expected" and several.any():
+        for g, e, p in np.unique(np.stack([above, size, relevant], 1)[several], axis=0):
             here = (above == g) & (size == e) & (relevant == p)
             out[here] = _first_of_many(int(g), int(e), int(p))
     return 100.0 * out

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from nclbench.compiled.between import between
 from nclbench.compiled.counts import count
 from nclbench.machine.memory import breadth
 from nclbench.plan import COUNTS, Plan
@@ -30,9 +31,15 @@ class Seen:
     tile: Tensor
     added: Tensor | None = None
 
-    def lines(self, rows: Tensor) -> Tensor:
-        found = self.tile[rows]
-        return found if self.added is None else found + self.added
+    def near(self, rows: Tensor, over: Tensor, under: Tensor, fast: bool) -> tuple[Tensor, Tensor]:
+        """Scores of these rows that lie between two bars, each of its own: their places among rows, their columns."""
+        if fast:
+            added = None if self.added is None else self.added.numpy()
+            found = between(self.tile.numpy(), rows.numpy(), over.numpy(), under.numpy(), added)
+            return torch.from_numpy(found[0]), torch.from_numpy(found[1])
+        lines = self.tile[rows] if self.added is None else self.tile[rows] + self.added
+        place, column = ((lines >= under[:, None]) & ~(lines > over[:, None])).nonzero(as_tuple=True)
+        return place, column
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,10 +115,9 @@ class CountAbove:
             self._score(counts, seen, rows, columns, undecided[start : start + step])
 
     def _score(self, counts: Tensor, seen: Seen, rows: slice, columns: slice, pairs: Tensor) -> None:
-        over, under = (bar[pairs, None] for bar in self.bars(seen.tile.dtype))
-        near = seen.lines(self.query[pairs] - rows.start)
-        hit = ((near >= under) & ~(near > over)).nonzero()
-        self.settle(counts, pairs[hit[:, 0]], hit[:, 1] + columns.start)
+        over, under = (bar[pairs] for bar in self.bars(seen.tile.dtype))
+        place, column = seen.near(self.query[pairs] - rows.start, over, under, self.fast)
+        self.settle(counts, pairs[place], column + columns.start)
 
     def settle(self, counts: Tensor, pair: Tensor, item: Tensor) -> None:
         """Adds to counts (2, P) what the definition says of these items beside the thresholds of these pairs."""

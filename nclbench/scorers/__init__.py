@@ -35,7 +35,7 @@ class Scorer(Protocol):
         """(P, D), (P, D) -> (P,) float64: the definition, the same bits on every machine and in every batch."""
         ...
 
-    def error(self, queries: Tensor, items: Tensor) -> float:
+    def error(self, queries: Tensor, items: Tensor, largest: float) -> float:
         """A proven bound on |tile - pairs| for these collections."""
         ...
 

@@ -66,11 +66,11 @@ class _Product:
             return torch.from_numpy(products(*(values.numpy() for values in (queries, items, query, item))))
         return self.pairs(queries[query], items[item])
 
-    def error(self, queries: Tensor, items: Tensor) -> float:
+    def error(self, queries: Tensor, items: Tensor, largest: float) -> float:
         """D u / (1 - D u) |q| |v| (Higham 2002, section 3.1), with room for underflow and float64 rounding."""
         width = queries.shape[1]
         growth = width * SCORE_ROUNDOFF / (1 - width * SCORE_ROUNDOFF)
-        return 1.01 * growth * self.largest(queries, items) + 1e-37
+        return 1.01 * growth * largest + 1e-37
 
     def largest(self, queries: Tensor, items: Tensor) -> float:
         """|q| |v| by Cauchy and Schwarz."""

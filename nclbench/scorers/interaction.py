@@ -81,7 +81,7 @@ class Interaction(ABC):
             out[part] = reduced(s[..., None], words, frames, lambda table: table[:, :, None])[:, 0]
         return out
 
-    def error(self, queries: Ragged, items: Ragged) -> float:
+    def error(self, queries: Ragged, items: Ragged, largest: float) -> float:
         """The bound of the head of this file."""
         texts, videos = (queries, items) if queries.texts else (items, queries)
         length = _longest(texts) * _longest(videos)
@@ -92,7 +92,7 @@ class Interaction(ABC):
         jump = 1.03 * near if gain else 0.0
         sums = (texts.longest + videos.longest + 8) * SCORE_ROUNDOFF
         one_way = forth * (near * (1 + gain) + jump + sums * (1 + gain) * length)
-        return 1.01 * (one_way + back * (e + sums * length) + 2 * SCORE_ROUNDOFF * self.largest(texts, videos)) + 1e-37
+        return 1.01 * (one_way + back * (e + sums * length) + 2 * SCORE_ROUNDOFF * largest) + 1e-37
 
     def largest(self, queries: Ragged, items: Ragged) -> float:
         """A bound on |score|: of the weights, the gains and the lengths."""

@@ -9,6 +9,8 @@ from nclbench.plan import Plan
 Jobs = Sequence[tuple[Any, Any]]
 # scores that are read together where they need not be made
 _READ = 1 << 22
+# products of tiles so many times as wide take a twentieth less
+_WIDER = 2
 
 
 def tiles(jobs: Jobs, shrink: int = 0) -> list[list[tuple[slice, slice]]]:
@@ -31,7 +33,8 @@ def tiles(jobs: Jobs, shrink: int = 0) -> list[list[tuple[slice, slice]]]:
         elif 1 - axis in whole:
             cuts.append(plan.cuts(length, axis, allowed, max(1, plan.strip(base.shape[1 - axis]) >> shrink)))
         else:
-            cuts.append(plan.cuts(length, axis, allowed, max(1, plan.tile[axis] >> shrink), even=True))
+            size = plan.tile[axis] * (_WIDER if certified and axis else 1)
+            cuts.append(plan.cuts(length, axis, allowed, max(1, size >> shrink), even=True))
     # strips are dealt along the axis whose rows are kept whole, so that one process sees them complete
     return plan.tiles((cuts[0], cuts[1]), along=1 if whole == {0} else 0)
 

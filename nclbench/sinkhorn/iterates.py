@@ -24,10 +24,10 @@ def direct(home: Task, looks: Looks, report: Callable[[int], None]) -> Steps:
         bias = target - levelled((yield Drawn(home.rows)).log_mass, twins)
     for done in range(iters + 1):
         log_mass = levelled((yield bias).log_mass, twins, bias)
-        error = home.error(log_mass - target)
         report(done)
         if done < iters:
             bias = bias + target - log_mass
+    error = home.error(log_mass - target)
     return Potentials(bias, (log_mass - target).exp(), iters, error, error <= home.tol, looks.path, looks.error(iters))
 
 

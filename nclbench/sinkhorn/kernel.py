@@ -58,7 +58,7 @@ class Kernel:
         column = torch.zeros(m, dtype=SUMS, device=plan.device)
         keep = plan.keeps(n * m * kind.itemsize)
         packed = plan.packed and kind == SCORES and plan.keeps(n * m * HALF.itemsize)
-        found = cls(scores, 1 / tau, mass, strips(n, m, plan), kind, keep or packed, packed and not keep, row, column)
+        found = cls(scores, 1 / tau, mass, strips(n, m, plan, kind), kind, keep or packed, packed and not keep, row, column)
         while True:
             try:
                 found._scale(column)

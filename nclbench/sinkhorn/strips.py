@@ -10,21 +10,22 @@ from nclbench.machine.memory import breadth
 from nclbench.plan import SCORES, Plan
 
 # entries of a strip: what a thread holds of a recomputed kernel; of a block, which products read twice; and of a part, which
-# one operation after the other looks at (half as many in float64)
-STRIP, BLOCK, PART = 1 << 22, 1 << 20, 1 << 18
-# products of fewer rows take longer for each; wide strips have so many, unless they would have more entries than this
-FEWEST, WIDEST = 160, 1 << 23
+# one operation after the other looks at (strips and parts of half as many in float64)
+STRIP, BLOCK, PART = 1 << 23, 1 << 20, 1 << 18
+# products of fewer rows than ROWS take longer for each, those of more do not gain; but there are strips for so many threads, if
+# each then has FEW
+ROWS, FEW, SHARED = 1024, 512, 12
 # below so many entries one thread is done before others have begun
 ONE = 1 << 21
 
 
-def strips(n: int, m: int, plan: Plan) -> list[slice]:
-    """This process's strips of whole rows. They depend on the shape and the kind of device only.
+def strips(n: int, m: int, plan: Plan, kind: torch.dtype) -> list[slice]:
+    """This process's strips of whole rows. They depend on the shape, the dtype and the kind of device only.
 
     None is a single row unless all are: products of one row are made by another routine, whose last bits differ.
     """
-    rows = plan.breadth * max(STRIP // m, min(FEWEST, WIDEST // m))
-    count = 1 if n * m <= ONE else max(1, n // max(2, min(512 * plan.breadth, rows)))
+    rows = max(2, min(ROWS * plan.breadth, plan.breadth * STRIP * SCORES.itemsize // (kind.itemsize * m)))
+    count = 1 if n * m <= ONE else max(1, n // rows, min(n // (FEW * plan.breadth), SHARED))
     edges = [n * number // count for number in range(count + 1)]
     return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)][plan.rank :: plan.world]
 
