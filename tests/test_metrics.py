@@ -1,7 +1,9 @@
 """Metrics equal brute force over all tie orders, trec_eval, ir_measures and the published codes; nothing but order."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from functools import cached_property
 from itertools import permutations
 from typing import Any
 
@@ -17,7 +19,7 @@ from hypothesis import strategies as st
 from nclbench.errors import UsageError
 from nclbench.evaluation import DEFAULT_METRICS, evaluate
 from nclbench.metrics import TIES, Measured, _mean, measure, metrics, parse
-from nclbench.metrics.blocks import Blocks
+from nclbench.metrics.blocks import Blocks, Single
 from nclbench.plan import Plan
 from nclbench.problem import Embeddings, Problem, Relevance
 from nclbench.ranking.ranks import Request, rank
@@ -517,6 +519,26 @@ def test_rows_of_queries_and_items_come_back_in_input_order(case: tuple[Matrix, 
     assert rows["id"] == texts and rows["wanted"] == [1] * c
     for k in (1, 5, 10):
         assert rows[f"occurrence@{k}"] == [sum(name in shown[:k] for shown in tops) for name in texts]
+
+
+@pytest.mark.parametrize("ties", TIES)
+def test_one_relevant_item_a_query_is_no_special_case(ties: str) -> None:
+    rng = np.random.default_rng(7)
+    query, above, tied = np.flatnonzero(rng.random(60) < 0.7), *rng.integers(0, 9, (2, 60))
+    above, tied, gain = above[: len(query)], tied[: len(query)] // 3, rng.random(len(query)) + 0.1
+    quick = Blocks.of(query, above, tied, gain)
+    plain = Blocks(np.arange(len(query)), above, tied + 1, gain, query)
+    assert isinstance(quick, Single) and not isinstance(plain, Single)
+    names = [parse(name) for name in MANY if ties != "clip4clip" or not parse(name).metric.multiple]
+    wanted = measure(plain, names, ties)
+    for name, found in measure(quick, names, ties).items():
+        np.testing.assert_array_equal(found.per_query, wanted[name].per_query)
+        same = wanted[name]
+        assert (found.value, found.optimistic, found.pessimistic) == (same.value, same.optimistic, same.pessimistic), name
+    for name, _ in inspect.getmembers(Blocks, lambda member: isinstance(member, cached_property)):
+        mine, others = np.asarray(getattr(quick, name)), np.asarray(getattr(plain, name))
+        np.testing.assert_array_equal(mine, others, err_msg=name)
+        assert mine.dtype == others.dtype, name
 
 
 def test_queries_without_a_relevant_item_are_left_out_of_the_mean() -> None:

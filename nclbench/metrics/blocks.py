@@ -33,6 +33,8 @@ class Blocks:
         """From the columns of a Ranking, all (P,). Pairs are put from best to worst, so that sums over them have the
         same bits however the items stand in the input.
         """
+        if (query[1:] > query[:-1]).all():
+            return Single(np.arange(len(query)), above, tied + 1, gain, query)
         order = np.lexsort((-gain, above, query))
         begins = _changes(query[order])
         pair_query = np.cumsum(begins) - 1
@@ -128,6 +130,72 @@ class Blocks:
     def order_in_block(self) -> Integers:
         """(P,) 0, 1, … within the block from the highest gain to the lowest."""
         return _places(np.lexsort((-self.gain, self.of_pair)), self.of_pair, self.block_relevant)
+
+
+class Single(Blocks):
+    """Each query has one relevant item, which is a block with those that tie with it: there are as many of all three."""
+
+    @cached_property
+    def _begins(self) -> npt.NDArray[np.bool_]:
+        return np.ones(len(self.rows), dtype=bool)
+
+    @cached_property
+    def of_pair(self) -> Integers:
+        return self.pair_query
+
+    @cached_property
+    def block_query(self) -> Integers:
+        return self.pair_query
+
+    @cached_property
+    def _first_block(self) -> Integers:
+        return self.pair_query
+
+    @cached_property
+    def block_above(self) -> Integers:
+        return self.above
+
+    @cached_property
+    def first_above(self) -> Integers:
+        return self.above
+
+    @cached_property
+    def block_size(self) -> Integers:
+        return self.size
+
+    @cached_property
+    def first_size(self) -> Integers:
+        return self.size
+
+    @cached_property
+    def block_relevant(self) -> Integers:
+        return np.ones_like(self.above)
+
+    @cached_property
+    def first_relevant(self) -> Integers:
+        return self.block_relevant
+
+    @cached_property
+    def relevant(self) -> Integers:
+        return self.block_relevant
+
+    @cached_property
+    def relevant_before(self) -> Integers:
+        return np.zeros_like(self.above)
+
+    @cached_property
+    def order_in_query(self) -> Integers:
+        return self.relevant_before
+
+    @cached_property
+    def order_in_block(self) -> Integers:
+        return self.relevant_before
+
+    def sum_pairs(self, values: Array) -> Array:
+        return values
+
+    def sum_blocks(self, values: Array) -> Array:
+        return values
 
 
 def _places(order: Integers, owner: Integers, sizes: Integers) -> Integers:

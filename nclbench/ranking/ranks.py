@@ -77,6 +77,8 @@ def rank(requests: Sequence[Request]) -> list[Ranking]:
 
 def _couples(requests: Sequence[Request], counters: Sequence[CountAbove | None]) -> Iterator[tuple[int, int]]:
     """Requests of the two directions of one base that can be counted together."""
+    if len({request.view.reverse for request in requests}) < 2:
+        return
     waiting: dict[tuple[int, bool], list[int]] = {}
     for number, (request, counter) in enumerate(zip(requests, counters, strict=True)):
         if counter is not None and simple(request.view, counter):
