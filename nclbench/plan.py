@@ -56,8 +56,8 @@ _LARGE = (8192, 8192)
 class Plan:
     """Where and how to compute.
 
-    tile: rows and columns of a tile of S. memory: bytes that may be spent on keeping S (None: a quarter of what is
-    free, of a device three quarters). report: called with (stage, done, total) as work goes on.
+    tile: rows and columns of a tile of S (`similarity.grid` may take several). memory: bytes that may be spent on keeping S
+    (None: a quarter of what is free, of a device three quarters). report: called with (stage, done, total) as work goes on.
     half: tiles whose answers are certified are made of float16 operands (`similarity.halves`). split: those of fits, too, of
     two float16 numbers an entry. packed: a kernel is kept in float16 where float32 does not fit. fused: what is made again
     at each pass is summed where it is made (`similarity.fused`).

@@ -20,8 +20,14 @@ from nclbench.compiled.crossing import Bars, crossing
 from nclbench.compiled.leading import lead
 from nclbench.compiled.products import products, units
 from nclbench.plan import SUMS, Plan
+from nclbench.problem import Embeddings, Problem, Relevance
+from nclbench.ranking.leaders import candidates
 from nclbench.scorers import dot
 from nclbench.scorers.dot import Cosine, tree_sum
+from nclbench.similarity.grid import tiles as tiles_of
+from nclbench.similarity.pairs import Bases
+from nclbench.similarity.reducers import LogSumExp
+from nclbench.similarity.view import View
 
 CASES = {
     "repeated": factories.repeated,
@@ -132,14 +138,18 @@ def test_lead_keeps_the_largest(shape: tuple[int, int], dtype: Any) -> None:
 def test_scores_between_bars_are_those_that_comparisons_find(shape: tuple[int, int], dtype: Any) -> None:
     scores = draw(*shape, dtype)
     rng = np.random.default_rng(5)
+    scores[rng.random(shape) < 0.02] = np.nan
     added = rng.normal(size=shape[1]).round(1).astype(dtype)
-    for rows in (np.arange(shape[0]), np.sort(rng.integers(0, shape[0], 9)), np.zeros(0, np.int64)):
+    several = np.sort(rng.integers(0, shape[0], 9)), np.zeros(0, np.int64), np.arange(shape[0] // 2, shape[0], 3)
+    for rows in (np.arange(shape[0]), np.array(sorted({0, shape[0] - 1})), *several):
         over = rng.normal(size=len(rows)).round(1).astype(dtype)
         for width in (0, 0.2, np.inf):  # the last: everything up to a bar, more than there is room for at first
             under = (over - dtype(width)).astype(dtype)
+            over[1::7] = np.nan  # no bar: a threshold that overflowed
             for more in (None, added):
-                seen = scores[rows] if more is None else scores[rows] + more
-                wanted = set(zip(*np.nonzero((seen >= under[:, None]) & (seen <= over[:, None])), strict=True))
+                seen = torch.from_numpy(scores[rows] if more is None else scores[rows] + more)
+                high, low = (torch.from_numpy(bar)[:, None] for bar in (over, under))
+                wanted = set(map(tuple, ((seen >= low) & ~(seen > high)).nonzero().tolist()))
                 for tile in tiles(scores):
                     place, column = between(tile, rows, over, under, more)
                     assert len(place) == len(wanted)
@@ -185,8 +195,32 @@ def test_every_operator_has_the_same_integers(case: str, monkeypatch: pytest.Mon
     for tile in ((1024, 1024), (7, 5)):
         assert factories.differences(plain, factories.integers(problem, factories.specs(), Plan(tile=tile))) == []
     one_to_one = {"_cross"} if case in ("repeated", "ties", "ties of scores") else set()
-    unsure = {"_of_rows", "_of_columns"} if case not in ("banks", "graded") else set()
+    unsure = {"_along", "_across_all"} if case not in ("banks", "graded") else set()
     assert {"_count_rows", "_lead_rows"} | one_to_one | unsure <= set(used)
+
+
+def test_tiles_are_wider_for_what_is_compiled_and_certified_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = View(Bases(factories.hubs(40, 40), Plan(tile=(10, 5))).base("queries", "items"))
+    best, summed = (view, candidates(view, 3)), (view, LogSumExp(1.0, torch.zeros(40, dtype=SUMS)))
+
+    def shapes(*jobs: Any) -> set[tuple[int, int]]:
+        return {(rows.stop - rows.start, columns.stop - columns.start) for strip in tiles_of(jobs) for rows, columns in strip}
+
+    assert shapes(best) == shapes(best, summed) == {(10, 5)}
+    monkeypatch.setattr(compiled, "loaded", lambda: True)
+    assert shapes(best) == {(10, 10)} and shapes(best, summed) == {(10, 5)}
+
+
+@pytest.mark.parametrize("spec", ["csls:k=1", "dsl:tau=0.05"])
+def test_scores_that_overflow_under_an_operator_have_the_same_ranks(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = np.full((40, 40), -1.7e308)
+    scores[:, :3] = 1.0
+    sides = (Embeddings(tuple(f"{side}{row}" for row in range(40)), None) for side in "qi")
+    problem = Problem(*sides, Relevance.of_items(np.arange(40)), scores={("queries", "items"): scores})
+    plain = factories.integers(problem, [spec], Plan())
+    monkeypatch.setattr(compiled, "loaded", lambda: True)
+    differences = factories.differences(plain, factories.integers(problem, [spec], Plan()))
+    assert [each for each in differences if "t2v" in each] == []  # those of v2t are no numbers, and have no order
 
 
 def test_what_is_small_loads_no_compiler_and_what_is_large_does() -> None:

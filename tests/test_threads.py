@@ -165,11 +165,13 @@ def test_strips_are_whole_and_never_a_single_row_of_several() -> None:
 
 
 def test_strips_are_for_several_threads_and_take_little_memory() -> None:
-    for n, m in ((6144, 3000), (10_000, 10_000), (20_000, 20_000), (100_000, 2000), (100_000, 50_000)):
+    for n, m in ((1023, 8192), (4096, 3000), (10_000, 10_000), (20_000, 20_000), (100_000, 2000), (100_000, 50_000)):
         for kind in (SCORES, SUMS):
             cut = strips(n, m, Plan(), kind)
-            assert len(cut) >= 12
-            assert max(part.stop - part.start for part in cut) * m * kind.itemsize < 1.05 * (32 << 20)
+            assert n < 4096 or len(cut) % 8 == 0
+            assert (max(part.stop - part.start for part in cut) - 1) * m * kind.itemsize <= 32 << 20
+    shared = {n: len(strips(n, n, Plan(), SCORES)) for n in (1500, 3000, 5000, 8192, 10_000, 12_000, 20_000)}
+    assert shared == {1500: 2, 3000: 5, 5000: 8, 8192: 16, 10_000: 16, 12_000: 24, 20_000: 48}
 
 
 def test_places_are_columns_where_adjusted_scores_overflow() -> None:

@@ -1,4 +1,4 @@
-"""Counting and choosing in one read of a tile, and what defines a score, compiled by numba (`pip install "nclbench[fast]"`).
+"""Counting and choosing in one read of a tile, what that left open, and what defines a score, compiled by numba (extra `fast`).
 
 torch makes several passes of what these do in one. What counts decides nothing by itself, since pairs within the error of a tile
 are scored by the definition either way, and what defines a score has the same bits: ranks are the same with and without.

@@ -36,7 +36,7 @@ class Scorer(Protocol):
         ...
 
     def error(self, queries: Tensor, items: Tensor, largest: float) -> float:
-        """A proven bound on |tile - pairs| for these collections."""
+        """A proven bound on |tile - pairs| for these collections. largest: what `largest` says of them."""
         ...
 
     def largest(self, queries: Tensor, items: Tensor) -> float:

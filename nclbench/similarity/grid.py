@@ -33,8 +33,8 @@ def tiles(jobs: Jobs, shrink: int = 0) -> list[list[tuple[slice, slice]]]:
         elif 1 - axis in whole:
             cuts.append(plan.cuts(length, axis, allowed, max(1, plan.strip(base.shape[1 - axis]) >> shrink)))
         else:
-            size = plan.tile[axis] * (_WIDER if certified and axis else 1)
-            cuts.append(plan.cuts(length, axis, allowed, max(1, size >> shrink), even=True))
+            size, even = plan.tile[axis] * (_WIDER if certified and axis else 1), not (certified and axis)
+            cuts.append(plan.cuts(length, axis, allowed, max(1, size >> shrink), even=even))
     # strips are dealt along the axis whose rows are kept whole, so that one process sees them complete
     return plan.tiles((cuts[0], cuts[1]), along=1 if whole == {0} else 0)
 

@@ -12,9 +12,9 @@ from nclbench.plan import SCORES, Plan
 # entries of a strip: what a thread holds of a recomputed kernel; of a block, which products read twice; and of a part, which
 # one operation after the other looks at (strips and parts of half as many in float64)
 STRIP, BLOCK, PART = 1 << 23, 1 << 20, 1 << 18
-# products of fewer rows than ROWS take longer for each, those of more do not gain; but there are strips for so many threads, if
-# each then has FEW
-ROWS, FEW, SHARED = 1024, 512, 12
+# rows of a strip at most, more of which make products no quicker; so many strips at least, where each then has FEW rows; and
+# what their number is a multiple of, so that threads have as many each
+ROWS, SHARED, FEW, EVEN = 1024, 16, 512, 8
 # below so many entries one thread is done before others have begun
 ONE = 1 << 21
 
@@ -24,10 +24,17 @@ def strips(n: int, m: int, plan: Plan, kind: torch.dtype) -> list[slice]:
 
     None is a single row unless all are: products of one row are made by another routine, whose last bits differ.
     """
-    rows = max(2, min(ROWS * plan.breadth, plan.breadth * STRIP * SCORES.itemsize // (kind.itemsize * m)))
-    count = 1 if n * m <= ONE else max(1, n // rows, min(n // (FEW * plan.breadth), SHARED))
+    count = 1 if n * m <= ONE else max(1, min(_count(n, m * kind.itemsize // SCORES.itemsize, plan.breadth), n // 2))
     edges = [n * number // count for number in range(count + 1)]
     return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)][plan.rank :: plan.world]
+
+
+def _count(n: int, width: int, breadth: int) -> int:
+    """How many strips of rows of so many float32 numbers."""
+    if breadth > 1:  # one thread asks a device for all of them, and its memory may be small
+        return -(-n // max(2, breadth * min(FEW, STRIP // 2 // width)))
+    least, wish = -(-n // max(2, min(ROWS, STRIP // width))), min(SHARED, n // FEW)
+    return max(least if least < EVEN else -(-least // EVEN) * EVEN, wish if wish < EVEN else wish // EVEN * EVEN)
 
 
 def apart(mine: Sequence[slice], columns: Tensor, kind: torch.dtype) -> dict[int, Tensor]:
