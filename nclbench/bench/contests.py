@@ -20,6 +20,8 @@ OURS = "nclbench"
 GEMM, READ = "GEMM alone", "read of 256 MB"
 # goals are stated for S of 1000 x 1000, of 5000 x 5000, of 10000 x 10000, at this width
 _SMALL, _MIDDLE, _LARGE, _WIDTH = 1_000_000, 25_000_000, 100_000_000, 512
+# iterations that they are stated for: making the kernel is a small part of so many
+_MANY = 10
 # what may be slower than a peer in small work
 _NEVER = 1 / 1.3
 
@@ -131,16 +133,17 @@ class Setting:
             ideal = [4 * self.data.elements / (self.reading[0] / seconds) for seconds in turns.seconds[READ]]
             share = over(ideal, alone) if alone else None
             percent = None if share is None else 100 * share
-            goal = ("at least", 45.0) if self.data.elements >= _LARGE else None
+            bandwidth = ("at least", 45.0) if self.data.elements >= _LARGE else None
             found = [
                 plain(turns, READ),
-                single(f"{OURS}, one pass", alone, percent, "% of one float32 read", goal),
+                single(f"{OURS}, one pass", alone, percent, "% of one float32 read", bandwidth),
                 plain(turns, name, 1e3 * median(turns.seconds[name]) / iterations, "ms an iteration"),
             ]
             for peer, variant in peers:
                 done = turns.found[variant.name].iterations if variant.name in turns.found else iterations
                 note = "" if done == iterations else f"{done} iterations"
-                found.append(beside(turns, variant.name, name, self._least(peer.goal), iterations / done, note))
+                goal = peer.goal if iterations >= _MANY else None
+                found.append(beside(turns, variant.name, name, self._least(goal), iterations / done, note))
             return found
 
         return Contest(f"Sinkhorn at tau {tau:g} from a ready matrix, kernel included", variants, judge)
