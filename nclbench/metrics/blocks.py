@@ -34,11 +34,22 @@ class Blocks:
         same bits however the items stand in the input.
         """
         if (query[1:] > query[:-1]).all():
-            return Single(np.arange(len(query)), above, tied + 1, gain, query)
+            return cls._single(query, above, tied + 1, gain)
         order = np.lexsort((-gain, above, query))
         begins = _changes(query[order])
         pair_query = np.cumsum(begins) - 1
         return cls(pair_query, above[order], tied[order] + 1, gain[order], query[order][begins])
+
+    @classmethod
+    def _single(cls, query: Integers, above: Integers, size: Integers, gain: Array) -> "Blocks":
+        """Each query has one relevant item: a block is a pair, and nothing need be counted."""
+        found = cls(np.arange(len(query)), above, size, gain, query)
+        each, one, none = found.pair_query, np.ones_like(above), np.zeros_like(above)
+        known = {"of_pair": each, "block_query": each, "_first_block": each, "block_above": above, "first_above": above}
+        known |= {"block_size": size, "first_size": size, "block_relevant": one, "first_relevant": one, "relevant": one}
+        known |= {"relevant_before": none, "order_in_query": none, "order_in_block": none}
+        found.__dict__.update(known, _begins=np.ones(len(query), dtype=bool))  # where cached properties look first
+        return found
 
     @cached_property
     def _begins(self) -> npt.NDArray[np.bool_]:
@@ -130,72 +141,6 @@ class Blocks:
     def order_in_block(self) -> Integers:
         """(P,) 0, 1, … within the block from the highest gain to the lowest."""
         return _places(np.lexsort((-self.gain, self.of_pair)), self.of_pair, self.block_relevant)
-
-
-class Single(Blocks):
-    """Each query has one relevant item, which is a block with those that tie with it: there are as many of all three."""
-
-    @cached_property
-    def _begins(self) -> npt.NDArray[np.bool_]:
-        return np.ones(len(self.rows), dtype=bool)
-
-    @cached_property
-    def of_pair(self) -> Integers:
-        return self.pair_query
-
-    @cached_property
-    def block_query(self) -> Integers:
-        return self.pair_query
-
-    @cached_property
-    def _first_block(self) -> Integers:
-        return self.pair_query
-
-    @cached_property
-    def block_above(self) -> Integers:
-        return self.above
-
-    @cached_property
-    def first_above(self) -> Integers:
-        return self.above
-
-    @cached_property
-    def block_size(self) -> Integers:
-        return self.size
-
-    @cached_property
-    def first_size(self) -> Integers:
-        return self.size
-
-    @cached_property
-    def block_relevant(self) -> Integers:
-        return np.ones_like(self.above)
-
-    @cached_property
-    def first_relevant(self) -> Integers:
-        return self.block_relevant
-
-    @cached_property
-    def relevant(self) -> Integers:
-        return self.block_relevant
-
-    @cached_property
-    def relevant_before(self) -> Integers:
-        return np.zeros_like(self.above)
-
-    @cached_property
-    def order_in_query(self) -> Integers:
-        return self.relevant_before
-
-    @cached_property
-    def order_in_block(self) -> Integers:
-        return self.relevant_before
-
-    def sum_pairs(self, values: Array) -> Array:
-        return values
-
-    def sum_blocks(self, values: Array) -> Array:
-        return values
 
 
 def _places(order: Integers, owner: Integers, sizes: Integers) -> Integers:
