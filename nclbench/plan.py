@@ -162,6 +162,10 @@ class Plan:
         """The largest over all processes, elementwise."""
         return values if self.world == 1 else torch.stack(gather(values)).amax(0)
 
+    def least(self, values: Tensor) -> Tensor:
+        """The smallest over all processes, elementwise."""
+        return values if self.world == 1 else torch.stack(gather(values)).amin(0)
+
     def wide_total(self, parts: Sequence[Wide]) -> Tensor:
         """The sum of the parts of all threads and all processes, whatever their order."""
         if self.world == 1:

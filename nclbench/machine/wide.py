@@ -15,8 +15,10 @@ def zero(like: Tensor) -> Wide:
     return torch.zeros_like(like), torch.zeros_like(like)
 
 
-def plus(whole: Wide, more: Tensor) -> Wide:
-    """A sum and one more number, elementwise."""
+def plus(whole: Wide | None, more: Tensor) -> Wide:
+    """A sum and one more number, elementwise; None: a sum of nothing."""
+    if whole is None:
+        return more, torch.zeros_like(more)
     high, low = whole
     total = high + more
     part = total - high

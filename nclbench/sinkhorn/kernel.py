@@ -115,12 +115,12 @@ class Kernel:
 
     def _pass_of(self, totals: Tensor, top: Tensor, log_mass: Tensor) -> Pass:
         def sums() -> Tensor:
-            return self.scores.plan.total(torch.where(totals > 0, totals.log() - self.row + top, totals))
+            return self.scores.plan.total((totals.log() - self.row + top).masked_fill_(self.row.isinf(), 0))
 
         return Pass(log_mass, sums)
 
     def _measured(self, bias: Tensor) -> tuple[Tensor, ...]:
-        """(N,) totals of this process's rows of K exp(b - top), 0 for others; top (): (M,) log p as above.
+        """(N,) totals of this process's rows of K exp(b - top), 1 for others; top (): (M,) log p as above.
 
         And (1,) the logarithm of the least total: entries of K that were rounded to 0 count beside that. Nothing in it waits for
         a device, and no shape depends on values.
@@ -135,7 +135,7 @@ class Kernel:
         for ask, power, top, (least, totals, mass) in zip(asks, powers, tops, self._passes(weights), strict=True):
             log_mass = mass.log()
             # the same in every process, which must all go the same way
-            lowest = -self.scores.plan.largest(-log_mass.min()[None])
+            lowest = self.scores.plan.least(log_mass.amin(0, keepdim=True))
             log_mass = log_mass + top - self.scaling if isinstance(ask, Drawn) else log_mass + power
             found.append((totals, top, log_mass, least.log() + lowest.clamp(max=0)))
         return found
@@ -151,10 +151,10 @@ class Kernel:
         return power - top, top
 
     def _passes(self, asks: Sequence[Ask]) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """(1,) the least total, (N,) those of this process's rows, (M,) the masses of the columns, for each of the asks of K."""
+        """As `Sweep.joined`, of K."""
         sweep = Sweep(asks, self.mass, self.column, self.kind, precision.TINY[self.kind])
 
-        def work(mine: Iterator[slice]) -> list[tuple[Tensor, Wide]]:
+        def work(mine: Iterator[slice]) -> list[Wide]:
             room = None if self.keep else self._spare()
             return sweep.over(mine, lambda rows: self._blocks(rows, room))
 

@@ -49,6 +49,10 @@ class _Part:
     shares: Tensor
     totals: Tensor
 
+    def least(self) -> Tensor:
+        """(1,) the least total, at most 1."""
+        return self.totals.amin(0, keepdim=True).clamp_(max=1)
+
     def native(self, mass: Tensor) -> tuple[Any, ...]:
         return None if self.weight is None else host.native(self.weight), *map(host.native, (self.shares, self.totals, mass))
 
@@ -61,34 +65,29 @@ class Sweep:
 
     def __init__(self, asks: Sequence[Ask], mass: Tensor, like: Tensor, kind: torch.dtype, least: float) -> None:
         def part(ask: Ask) -> _Part:
-            drawn = isinstance(ask, Drawn)
             weight, shares = (None, ask.weights) if isinstance(ask, Drawn) else (ask.to(kind), mass)
-            return _Part(weight, shares.to(kind), torch.ones_like(mass) if drawn else torch.zeros_like(mass))
+            return _Part(weight, shares.to(kind), torch.ones_like(mass))
 
         self._parts, self._like, self._least = [part(ask) for ask in asks], like, least
 
-    def over(self, strips: Iterator[slice], blocks: Callable[[slice], Blocks]) -> list[tuple[Tensor, Wide]]:
-        """(1,) the least total of these strips, and the masses of the columns, for each of the asks."""
-        found = [(torch.ones_like(self._like[:1]), zero(self._like)) for _ in self._parts]
+    def over(self, strips: Iterator[slice], blocks: Callable[[slice], Blocks]) -> list[Wide]:
+        """The masses of the columns from these strips, for each of the asks."""
+        wholes: list[Wide | None] = [None] * len(self._parts)
         for rows in strips:
             masses = [torch.zeros_like(self._like) for _ in self._parts]
             natives = [part.native(mass) for part, mass in zip(self._parts, masses, strict=True)]
             with host.quiet():
                 for block, there in blocks(rows):
                     _add(host.native(block), there, natives, self._least)
-            found = [
-                (torch.minimum(least, part.totals[rows].amin()), plus(whole, mass))
-                for (least, whole), part, mass in zip(found, self._parts, masses, strict=True)
-            ]
-        return found
+            wholes = [plus(whole, mass) for whole, mass in zip(wholes, masses, strict=True)]
+        return [zero(self._like) if whole is None else whole for whole in wholes]
 
-    def joined(self, threads: Sequence[list[tuple[Tensor, Wide]]], plan: Plan) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """(1,) the least total, (N,) those of this process's rows, 0 for others, (M,) the masses, for each of the asks."""
-        found = []
-        for part, several in zip(self._parts, zip(*threads, strict=True), strict=True):
-            least = -plan.largest(-torch.stack([each for each, _ in several]).amin(0))
-            found.append((least.clamp(min=self._least), part.totals, plan.wide_total([each for _, each in several])))
-        return found
+    def joined(self, threads: Sequence[list[Wide]], plan: Plan) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """(1,) the least total, (N,) those of this process's rows, 1 for others, (M,) the masses, for each of the asks."""
+        return [
+            (plan.least(part.least()), part.totals, plan.wide_total(several))
+            for part, several in zip(self._parts, zip(*threads, strict=True), strict=True)
+        ]
 
 
 def _add(block: Any, rows: slice, parts: Sequence[tuple[Any, ...]], least: float) -> None:
