@@ -18,7 +18,6 @@ from nclbench.machine import processes
 from nclbench.machine.memory import available, breadth, parse_bytes
 from nclbench.machine.processes import gather
 from nclbench.machine.threads import Found, Part, shared, workers
-from nclbench.machine.wide import Wide, join, narrow
 
 SCORES = torch.float32
 # operands only, and kernels on devices: never scores
@@ -162,15 +161,9 @@ class Plan:
         """The largest over all processes, elementwise."""
         return values if self.world == 1 else torch.stack(gather(values)).amax(0)
 
-    def least(self, values: Tensor) -> Tensor:
-        """The smallest over all processes, elementwise."""
-        return values if self.world == 1 else torch.stack(gather(values)).amin(0)
-
-    def wide_total(self, parts: Sequence[Wide]) -> Tensor:
-        """The sum of the parts of all threads and all processes, whatever their order."""
-        if self.world == 1:
-            return narrow(parts)
-        return narrow([(each[0], each[1]) for each in gather(torch.stack(join(parts)))])
+    def heard(self, values: Tensor) -> list[Tensor]:
+        """The tensor of every process, in rank order."""
+        return [values] if self.world == 1 else gather(values)
 
     def log_total(self, values: Tensor) -> Tensor:
         """log of the sum of exponentials over all processes, elementwise."""

@@ -81,7 +81,8 @@ def test_planted_hub_and_starved_item_are_named_first() -> None:
 
 
 @pytest.mark.parametrize(("n", "m"), [(8, 40), (40, 8), (1, 5), (5, 1), (3, 3), (1, 1)])
-def test_small_sides_have_short_lists(n: int, m: int) -> None:
+def test_small_sides_have_short_lists(n: int, m: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nclbench.audit.figures.ENDINGS", ("svg",))
     scores = np.random.default_rng(n + m).normal(size=(n, m))
     problem = factories.of_scores(scores, Relevance.of_items(np.arange(n) % m))
     results = evaluate(problem, ["csls:k=1"], hubness=True, tau=0.5)

@@ -31,9 +31,3 @@ def join(parts: Sequence[Wide]) -> Wide:
     for high, low in parts[1:]:
         whole = plus((whole[0], whole[1] + low), high)
     return whole
-
-
-def narrow(parts: Sequence[Wide]) -> Tensor:
-    """The sum of several sums as one number."""
-    high, low = join(parts)
-    return high + low

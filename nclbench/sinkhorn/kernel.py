@@ -4,6 +4,7 @@ K_ij = exp(L_ij + row_i + column_j) with L = S / tau. row and column take off th
 entries lie in (0, 1], and every row and every column has a 1, so that none can vanish as a whole.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -106,7 +107,8 @@ class Kernel:
     def together(self, asks: Sequence[Ask]) -> list[Pass] | None:
         """As `passed` of each, by one look at K. None where entries that were rounded to 0 would be missed in one of them."""
         found = self._measured_all(asks)
-        if any(float(faintest) < -precision.SPAN[HALF if self.packed else self.kind] for _, _, _, faintest in found):
+        faint = math.exp(-precision.SPAN[HALF if self.packed else self.kind])
+        if any(float(faintest) < faint for _, _, _, faintest in found):
             return None
         return [
             Pass(log_mass) if isinstance(ask, Drawn) else self._pass_of(totals, top, log_mass)
@@ -122,8 +124,8 @@ class Kernel:
     def _measured(self, bias: Tensor) -> tuple[Tensor, ...]:
         """(N,) totals of this process's rows of K exp(b - top), 1 for others; top (): (M,) log p as above.
 
-        And (1,) the logarithm of the least total: entries of K that were rounded to 0 count beside that. Nothing in it waits for
-        a device, and no shape depends on values.
+        And (1,) the least total, times the least mass: entries of K that were rounded to 0 count beside that. Nothing in it waits
+        for a device, and no shape depends on values.
         """
         return self._measured_all([bias])[0]
 
@@ -133,11 +135,9 @@ class Kernel:
         weights = [Drawn(power.exp()) if isinstance(ask, Drawn) else power.exp() for ask, power in zip(asks, powers, strict=True)]
         found: list[tuple[Tensor, ...]] = []
         for ask, power, top, (least, totals, mass) in zip(asks, powers, tops, self._passes(weights), strict=True):
-            log_mass = mass.log()
-            # the same in every process, which must all go the same way
-            lowest = self.scores.plan.least(log_mass.amin(0, keepdim=True))
-            log_mass = log_mass + top - self.scaling if isinstance(ask, Drawn) else log_mass + power
-            found.append((totals, top, log_mass, least.log() + lowest.clamp(max=0)))
+            log_mass = mass.log() + top - self.scaling if isinstance(ask, Drawn) else mass.log() + power
+            # made of sums and products alone, it is the same in every process, which must all go the same way
+            found.append((totals, top, log_mass, least * mass.amin(0, keepdim=True).clamp_(max=1)))
         return found
 
     def _power(self, ask: Ask) -> tuple[Tensor, Tensor]:

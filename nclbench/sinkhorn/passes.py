@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nclbench.machine import host
-from nclbench.machine.wide import Wide, plus, zero
+from nclbench.machine.wide import Wide, join, plus, zero
 from nclbench.plan import Plan
 
 # blocks, and the rows that they are of
@@ -83,11 +83,22 @@ class Sweep:
         return [zero(self._like) if whole is None else whole for whole in wholes]
 
     def joined(self, threads: Sequence[list[Wide]], plan: Plan) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """(1,) the least total, (N,) those of this process's rows, 1 for others, (M,) the masses, for each of the asks."""
-        return [
-            (plan.least(part.least()), part.totals, plan.wide_total(several))
-            for part, several in zip(self._parts, zip(*threads, strict=True), strict=True)
-        ]
+        """(1,) the least total, (N,) those of this process's rows, 1 for others, (M,) the masses, for each of the asks.
+
+        Processes tell each other all of it in one message.
+        """
+        wholes = [join(several) for several in zip(*threads, strict=True)]
+        told = [(part.least(), *whole) for part, whole in zip(self._parts, wholes, strict=True)]
+        if plan.world > 1:
+            heard = plan.heard(torch.stack([torch.cat(each) for each in told]))
+            told = [_agreed([each[ask] for each in heard]) for ask in range(len(told))]
+        return [(least, part.totals, high + low) for part, (least, high, low) in zip(self._parts, told, strict=True)]
+
+
+def _agreed(heard: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """What processes told, (1 + 2 M,) each: (1,) the least total of all, and the two numbers of a sum of their masses."""
+    m = len(heard[0]) // 2
+    return torch.stack([each[:1] for each in heard]).amin(0), *join([(each[1 : 1 + m], each[1 + m :]) for each in heard])
 
 
 def _add(block: Any, rows: slice, parts: Sequence[tuple[Any, ...]], least: float) -> None:
