@@ -9,6 +9,7 @@ from nclbench.results import Convergence
 from nclbench.similarity.maps import TileMap, column_bias
 from nclbench.similarity.views import Views
 from nclbench.sinkhorn.potentials import sinkhorn
+from nclbench.sinkhorn.precision import KINDS
 from nclbench.sinkhorn.tasks import Potentials
 from nclbench.temperature import choose_tau
 
@@ -23,7 +24,8 @@ class Sinkhorn:
 
     tau: temperature in units of the scores (auto: 1 / logit_scale of the input, else 0.01). Stops when the mean of
     |p_j / target_j - 1| is at most tol, or after exactly iters iterations. start: gallery | query. fit: auto | bank |
-    test. Marginals are uniform unless the input declares weights.
+    test. precision: auto | single | double; what single precision, which large fits have, cannot tell apart ties. Marginals
+    are uniform unless the input declares weights.
     """
 
     source: ClassVar[str] = "Park et al. 2022 (NCL), arXiv 2212.11790; Cuturi 2013, algorithm 1"
@@ -37,10 +39,11 @@ class Sinkhorn:
     max_iters: int = 1000
     start: str = "gallery"
     fit: str = "auto"
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         check_tau(self.name, tau=self.tau)
-        _check_iteration(self.name, self.tol, self.iters, self.max_iters, self.start)
+        _check_iteration(self)
         check_fit(self.name, self.fit)
 
     def learn(self, views: Views) -> Fitted:
@@ -55,6 +58,7 @@ class Sinkhorn:
             max_iters=self.max_iters,
             row_mass=views.mass(scores.rows),
             column_mass=views.mass("items"),
+            precision=self.precision,
         )
         given = [role for role in (scores.rows, "items") if views.mass(role) is not None]
         marginals = "given:" + "+".join(given) if given else "uniform"
@@ -66,7 +70,7 @@ class Sinkhorn:
 class DualBankSinkhorn:
     """Dual-bank Sinkhorn (DBSN): s_ij + tau b_j, with potentials of gallery and item bank over the bank queries.
 
-    tau, tol, iters, start: as for `sinkhorn`; marginals are uniform. Published: tau=0.01,iters=10,start=query, which
+    tau, tol, iters, start, precision: as for `sinkhorn`; marginals are uniform. Published: tau=0.01,iters=10,start=query, which
     can be far from converged; the default iterates to a tolerance.
     """
 
@@ -80,29 +84,35 @@ class DualBankSinkhorn:
     iters: int | None = None
     max_iters: int = 1000
     start: str = "gallery"
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         check_tau(self.name, tau=self.tau)
-        _check_iteration(self.name, self.tol, self.iters, self.max_iters, self.start)
+        _check_iteration(self)
 
     def learn(self, views: Views) -> Fitted:
         scores = views.beside("query_bank", "items", "item_bank")
         tau, notes = choose_tau(self.tau, views.problem.logit_scale)
         tol = _TOL if self.tol is None else self.tol
-        found = sinkhorn(scores, tau, start=self.start, iters=self.iters, tol=tol, max_iters=self.max_iters)
+        found = sinkhorn(
+            scores, tau, start=self.start, iters=self.iters, tol=tol, max_iters=self.max_iters, precision=self.precision
+        )
         kept = found.bias[: views.view("queries", "items").shape[1]]
         return _fitted(self, tau, found, column_bias(tau * kept, tau * found.error), notes, {})
 
 
-def _check_iteration(name: str, tol: float | None, iters: int | None, max_iters: int, start: str) -> None:
-    if tol is not None and not 0 < tol < 1:
-        raise UsageError(f"{name}:tol={tol} must lie between 0 and 1")
-    if tol is not None and iters is not None:
+def _check_iteration(given: Sinkhorn | DualBankSinkhorn) -> None:
+    name = given.name
+    if given.tol is not None and not 0 < given.tol < 1:
+        raise UsageError(f"{name}:tol={given.tol} must lie between 0 and 1")
+    if given.tol is not None and given.iters is not None:
         raise UsageError(f"{name}: give tol= or iters=, not both")
-    if (iters is not None and iters < 0) or max_iters < 1:
+    if (given.iters is not None and given.iters < 0) or given.max_iters < 1:
         raise UsageError(f"{name}: iters must be at least 0 and max_iters at least 1")
-    if start not in ("gallery", "query"):
-        raise UsageError(f"{name}:start={start} is unknown; use gallery or query")
+    if given.start not in ("gallery", "query"):
+        raise UsageError(f"{name}:start={given.start} is unknown; use gallery or query")
+    if given.precision not in KINDS:
+        raise UsageError(f"{name}:precision={given.precision} is unknown; use auto, single or double")
 
 
 def _fitted(

@@ -45,14 +45,14 @@ class Kernel:
     kept: dict[int, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, scores: Scores, tau: float, mass: Tensor) -> "Kernel | None":
-        """None where the temperature is too cold for exponentials of rounded scores."""
+    def of(cls, scores: Scores, tau: float, mass: Tensor, wish: str = "auto") -> "Kernel | None":
+        """None where the temperature is too cold for exponentials of rounded scores. wish: one of `precision.KINDS`."""
         (n, m), plan = scores.shape, scores.plan
+        kind = precision.of(n, m, wish)
         left: Kernel | None = (scores.shelf or {}).pop(_LEFT, None)
-        if left is not None and (left.scale, left.scores.reverse) == (1 / tau, scores.reverse):
+        if left is not None and (left.scale, left.kind, left.scores.reverse) == (1 / tau, kind, scores.reverse):
             return replace(left, scores=scores, mass=mass)
         del left  # before another one takes as much memory
-        kind = precision.of(n, m)
         if kind == SCORES and scores.largest / tau > precision.COLDEST:
             return None
         row = torch.full((n,), torch.inf, dtype=SUMS, device=plan.device)

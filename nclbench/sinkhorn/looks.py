@@ -71,4 +71,4 @@ class Logs:
 
 
 def looks_at(task: Task) -> Looks:
-    return kernel_of(task.scores, task.tau, task.rows) or Logs(task)
+    return kernel_of(task.scores, task.tau, task.rows, task.precision) or Logs(task)

@@ -69,6 +69,6 @@ class Placed(Kernel):
         super()._scale(bias)
 
 
-def kernel_of(scores: Scores, tau: float, mass: Tensor) -> Kernel | None:
+def kernel_of(scores: Scores, tau: float, mass: Tensor, wish: str = "auto") -> Kernel | None:
     """`Kernel.of`, of the kind that the device is best served by."""
-    return (Kernel if torch.device(scores.plan.device).type == "cpu" else Placed).of(scores, tau, mass)
+    return (Kernel if torch.device(scores.plan.device).type == "cpu" else Placed).of(scores, tau, mass, wish)

@@ -34,6 +34,7 @@ def sinkhorn(
     max_iters: int = 1000,
     row_mass: Tensor | None = None,
     column_mass: Tensor | None = None,
+    precision: str = "auto",
 ) -> Potentials:
     """Runs until mean |p/c - 1| <= tol, or exactly `iters` times.
 
@@ -41,10 +42,11 @@ def sinkhorn(
     (inverted softmax), then (queries, items) in turn, as UCoFiA does; start="query": b = 0, then (queries, items) in
     turn, as POT and DBSN do. With tol they are accelerated (`nclbench.sinkhorn.balance`), and start does not matter.
     row_mass (N,), column_mass (M,): positive; uniform where None. Any scale: they are normalised to sum to one.
+    precision: of the kernel, single | double | auto: double up to 2^22 scores, and up to 2^28 where one side is twice the other.
     """
     n, m = scores.shape
     r, c = shares(row_mass, n, scores.plan), shares(column_mass, m, scores.plan)
-    task = Task(scores, tau, start, iters, tol, max_iters, r, c)
+    task = Task(scores, tau, start, iters, tol, max_iters, r, c, precision)
     with alone():
         return _left(task) or _found(task)
 

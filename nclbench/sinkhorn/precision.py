@@ -21,5 +21,9 @@ SPAN = {SCORES: 50.0, SUMS: 600.0, HALF: 18.0}
 TINY = {SCORES: 1e-36, SUMS: 1e-300}
 
 
-def of(n: int, m: int) -> torch.dtype:
-    return SUMS if n * m <= (LOPSIDED if max(n, m) >= 2 * min(n, m) else EXACT) else SCORES
+# as users call them; auto is the choice below
+KINDS = {"auto": None, "single": SCORES, "double": SUMS}
+
+
+def of(n: int, m: int, wish: str = "auto") -> torch.dtype:
+    return KINDS[wish] or (SUMS if n * m <= (LOPSIDED if max(n, m) >= 2 * min(n, m) else EXACT) else SCORES)

@@ -29,7 +29,10 @@ class Potentials:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """scores: (N, M). rows (N,), columns (M,): the shares r and c, each of which sums to one. iters: None for to tol."""
+    """scores: (N, M). rows (N,), columns (M,): the shares r and c, each of which sums to one. iters: None for to tol.
+
+    precision: of the kernel, one of `precision.KINDS`.
+    """
 
     scores: Scores
     tau: float
@@ -39,6 +42,7 @@ class Task:
     max_iters: int
     rows: Tensor
     columns: Tensor
+    precision: str = "auto"
 
     def turned(self) -> "Task":
         """The same of the other direction."""
@@ -47,7 +51,8 @@ class Task:
     def same(self, other: "Task") -> bool:
         """Whether both ask the same of the same scores."""
         mine, others = (
-            (each.tau, each.start, each.iters, each.tol, each.max_iters, each.scores.reverse) for each in (self, other)
+            (each.tau, each.start, each.iters, each.tol, each.max_iters, each.precision, each.scores.reverse)
+            for each in (self, other)
         )
         return mine == others and torch.equal(self.rows, other.rows) and torch.equal(self.columns, other.columns)
 

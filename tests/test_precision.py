@@ -1,0 +1,106 @@
+"""The parameter `precision` of Sinkhorn's kernels: what each choice is, whatever the size, and what it does to ties."""
+
+from typing import Any
+
+import factories
+import numpy as np
+import pytest
+import torch
+from factories import KEPT, STREAMED
+
+from nclbench import Results, evaluate
+from nclbench.errors import UsageError
+from nclbench.operators import operators
+from nclbench.plan import Plan
+from nclbench.problem import Problem
+from nclbench.registry import show
+from nclbench.results import Run
+from nclbench.sinkhorn import precision
+
+SPEC = "sinkhorn:tau=0.02,iters=12"
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every problem is one of more scores than float64 is taken for by itself."""
+    for name in ("EXACT", "LOPSIDED"):
+        monkeypatch.setattr(precision, name, 0)
+
+
+def task() -> Problem:
+    return factories.hubs(70, 70, 14, 4, noise=2.0)
+
+
+def evaluated(*specs: str, memory: int = KEPT, given: Problem | None = None, **more: Any) -> Results:
+    return evaluate(given or task(), specs, reference=False, plan=Plan(memory=memory), **more)
+
+
+def bias(found: Results, spec: str, direction: str = "t2v") -> Any:
+    canonical = show(operators.parse(spec))
+    mine = (found.items["spec"] == canonical) & (found.items["direction"] == direction)
+    assert mine.sum() == 70, (canonical, set(found.items["spec"]))
+    return found.items["bias"][mine]
+
+
+def width(run: Run) -> float:
+    return float(run.options["tie_tolerance"])
+
+
+@pytest.mark.parametrize("memory", [KEPT, STREAMED])
+@pytest.mark.parametrize("spec", [SPEC, "sinkhorn:tau=0.02", f"{SPEC},start=query"])
+def test_double_is_what_small_problems_have(spec: str, memory: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = evaluated(spec, memory=memory)
+    for name in ("EXACT", "LOPSIDED"):
+        monkeypatch.setattr(precision, name, 0)
+    double, auto = (evaluated(each, memory=memory) for each in (f"{spec},precision=double", spec))
+    for direction, run, other, rounded in zip(("t2v", "v2t"), small.runs, double.runs, auto.runs, strict=True):
+        assert run.metrics == other.metrics and width(run) == width(other) < 1e-10 < 1e-7 < width(rounded)
+        np.testing.assert_array_equal(bias(small, spec, direction), bias(double, f"{spec},precision=double", direction))
+
+
+@pytest.mark.parametrize("memory", [KEPT, STREAMED])
+def test_single_is_what_large_problems_have(memory: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    single, double = evaluated(f"{SPEC},precision=single", memory=memory), evaluated(SPEC, memory=memory)
+    for name in ("EXACT", "LOPSIDED"):
+        monkeypatch.setattr(precision, name, 0)
+    auto = evaluated(SPEC, memory=memory)
+    for direction, run, other in zip(("t2v", "v2t"), single.runs, auto.runs, strict=True):
+        assert run.metrics == other.metrics and width(run) == width(other) > 1e-7
+        mine = bias(single, f"{SPEC},precision=single", direction)
+        np.testing.assert_array_equal(mine, bias(auto, SPEC, direction))
+        far = np.abs(mine - bias(double, SPEC, direction)).max()
+        assert 0 < far < width(run)
+
+
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("memory", [KEPT, STREAMED])
+def test_a_kernel_of_the_other_precision_is_not_taken(memory: int, stored: bool) -> None:
+    """Directions hand kernels and solutions on to each other; several specs of one temperature stand side by side."""
+    vectors = task()
+    given = factories.of_scores(factories.defined(vectors), vectors.relevance) if stored else vectors
+    specs = [f"{spec}{more}" for spec in (SPEC, "sinkhorn:tau=0.02") for more in (",precision=double", "")]
+    together = evaluated(*specs, memory=memory, given=given)
+    for spec in specs:
+        for direction in ("t2v", "v2t"):
+            alone = evaluated(spec, memory=memory, given=given, direction=direction)
+            np.testing.assert_array_equal(bias(together, spec, direction), bias(alone, spec, direction))
+
+
+@pytest.mark.usefixtures("large")
+def test_dual_banks_have_it_too() -> None:
+    problem = factories.LAWFUL["banks"]()
+    runs = [evaluate(problem, f"dbsn:tau=0.05,iters=3{more}", reference=False, direction="t2v").runs[0]
+            for more in ("", ",precision=double")]  # fmt: skip
+    assert width(runs[0]) > 1e-7 > 1e-10 > width(runs[1])
+
+
+def test_sizes_at_which_it_changes_do_not_matter_to_who_chose() -> None:
+    assert [precision.of(9000, 9000, each) for each in precision.KINDS] == [torch.float32, torch.float32, torch.float64]
+    assert [precision.of(9, 9, each) for each in precision.KINDS] == [torch.float64, torch.float32, torch.float64]
+
+
+@pytest.mark.parametrize("name", ["sinkhorn", "dbsn"])
+def test_another_word_is_an_error(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name}:precision=half is unknown; use auto, single or double"):
+        operators.parse(f"{name}:precision=half")
