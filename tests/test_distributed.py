@@ -43,8 +43,9 @@ def plans(rank: int, world: int) -> dict[str, Plan]:
 
 
 def cases(name: str) -> list[str]:
-    """All of them in small tiles, every other one under each further plan."""
-    return CASES if name == "streamed-odd" else CASES[len(name) % 2 :: 2]
+    """All of them in small tiles and of kept scores, every other one where nearly the same is done."""
+    halves = {"streamed-wide": CASES[::2], "streamed-one": CASES[1::2], "unequal-wide": CASES[::2]}
+    return halves.get(name, CASES)
 
 
 def lopsided() -> Problem:

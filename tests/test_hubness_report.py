@@ -196,6 +196,18 @@ def test_page_results_rows_and_figures(model: Path, tmp_path: Path) -> None:
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
 
 
+def test_figures_do_not_depend_on_the_settings_of_a_user() -> None:
+    import matplotlib as mpl
+
+    scores = np.random.default_rng(1).normal(size=(30, 30)) + np.eye(30)
+    problem = factories.of_scores(scores, Relevance.of_items(np.arange(30)))
+    found = directions(evaluate(problem, ["csls:k=3"], hubness=True, tau=0.5, direction="t2v"))
+    plain = drawn(found)
+    theirs = {"savefig.dpi": 80, "figure.dpi": 50, "figure.autolayout": True, "figure.constrained_layout.use": False}
+    with mpl.rc_context(theirs):
+        assert drawn(found) == plain
+
+
 def test_figures_of_many_operators_have_a_panel_each(monkeypatch: pytest.MonkeyPatch) -> None:
     from matplotlib.figure import Figure
 

@@ -15,7 +15,8 @@ from nclbench.plan import Plan
 from nclbench.problem import Problem
 from nclbench.registry import show
 from nclbench.results import Run
-from nclbench.sinkhorn import precision
+from nclbench.sinkhorn import looks, precision
+from nclbench.sinkhorn.placed import Placed
 
 SPEC = "sinkhorn:tau=0.02,iters=12"
 
@@ -85,6 +86,32 @@ def test_a_kernel_of_the_other_precision_is_not_taken(memory: int, stored: bool)
         for direction in ("t2v", "v2t"):
             alone = evaluated(spec, memory=memory, given=given, direction=direction)
             np.testing.assert_array_equal(bias(together, spec, direction), bias(alone, spec, direction))
+
+
+@pytest.mark.usefixtures("large")
+def test_scores_that_are_kept_count_beside_a_kernel_of_both() -> None:
+    """Scores and a kernel in single precision fit, and so does one in float64 alone, but not beside the scores."""
+    entries, specs = 70 * 70, (SPEC, f"{SPEC},precision=double")
+    for each, wanted in ((8, ["kept kernel", "streamed kernel"]), (12, ["kept kernel", "kept kernel"])):
+        found = evaluated(*specs, memory=each * entries, direction="t2v")
+        assert [run.convergence.path for run in found.runs if run.convergence] == wanted
+    alone = evaluated(specs[1], memory=8 * entries, direction="t2v").runs[0]
+    assert alone.convergence and alone.convergence.path == "kept kernel"
+
+
+@pytest.mark.usefixtures("large")
+def test_a_device_keeps_and_fuses_single_precision_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looks, "kernel_of", Placed.of)
+    plan = Plan(memory=70 * 70 * 2, packed=True)
+    for each, path in (("single", "kept kernel, half"), ("double", "streamed kernel")):
+        (run,) = evaluate(task(), f"{SPEC},precision={each}", reference=False, direction="t2v", plan=plan).runs
+        assert run.convergence and run.convergence.path == path
+
+
+def test_what_was_chosen_is_told_and_what_was_not_is_not() -> None:
+    plain, chosen = evaluated(SPEC).runs[0], evaluated(f"{SPEC},precision=double").runs[0]
+    assert "precision" not in plain.operator.params and "precision" not in plain.signature
+    assert chosen.operator.params["precision"] == "double" and "precision=double" in chosen.signature
 
 
 @pytest.mark.usefixtures("large")

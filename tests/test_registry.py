@@ -124,9 +124,10 @@ def test_required_parameters_are_always_shown(toy, space):
     max_iters=st.integers(1, 10**9),
     start=st.sampled_from(["gallery", "query"]),
     fit=st.sampled_from(["auto", "bank", "test"]),
+    precision=st.sampled_from(["auto", "single", "double"]),
 )
-def test_sinkhorn_reads_back(tau, stop, max_iters, start, fit):
-    made = Sinkhorn(tau=tau, max_iters=max_iters, start=start, fit=fit, **stop)
+def test_sinkhorn_reads_back(tau, stop, max_iters, start, fit, precision):
+    made = Sinkhorn(tau=tau, max_iters=max_iters, start=start, fit=fit, precision=precision, **stop)
     assert operators.parse(show(made)) == made
 
 
@@ -155,7 +156,7 @@ def test_defaults_are_left_out():
 def test_parameters_are_listed_with_their_defaults():
     assert parameters(Kite) == {"length": "required", "tail": "none"}
     assert parameters(Teddy)["price"] == "auto" and parameters(Teddy)["soft"] == "false"
-    assert list(parameters(Sinkhorn)) == ["tau", "tol", "iters", "max_iters", "start", "fit"]
+    assert list(parameters(Sinkhorn)) == ["tau", "tol", "iters", "max_iters", "start", "fit", "precision"]
 
 
 @pytest.mark.parametrize(

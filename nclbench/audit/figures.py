@@ -34,6 +34,9 @@ _STYLE: Any = {
     "pdf.fonttype": 42,
     "figure.figsize": (3.35, 2.1),
     "figure.dpi": 300,
+    "savefig.dpi": 300,
+    "figure.autolayout": False,
+    "figure.constrained_layout.use": False,
 }
 # a second run gives the same bytes
 _UNDATED: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}

@@ -130,5 +130,6 @@ def _fitted(
         notes += (f"marginal error {found.marginal_error:.1e} is above {WARN_ERROR:g}: not yet normalised",)
     stop = {"max_iters": None} if fixed else {"tol": _TOL if operator.tol is None else operator.tol}
     end = Convergence(found.iterations, found.marginal_error, found.converged, found.path, fixed)
-    params = {"tau": tau, "start": operator.start, **params, **stop}
+    chosen = None if operator.precision == "auto" else operator.precision
+    params = {"tau": tau, "start": operator.start, **params, **stop, "precision": chosen}
     return Fitted(bias, params=params, convergence=end, notes=notes)

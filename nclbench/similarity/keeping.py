@@ -40,6 +40,11 @@ class Kept(Over):
         self._there = np.zeros(self.base.shape[0], dtype=bool)
 
     @property
+    def held(self) -> int:
+        """Bytes of what is kept."""
+        return 0 if self._scores is None else SCORES.itemsize * self.shape[0] * self.shape[1]
+
+    @property
     def operands(self) -> Halves | None:
         return getattr(self.base, "operands", None)
 

@@ -151,6 +151,10 @@ class View:
         return self.base.shelf
 
     @property
+    def held(self) -> int:
+        return getattr(self.base, "held", 0)
+
+    @property
     def alike(self) -> Tensor | None:
         """(M,) the first column that is the same as each, None where nobody knows."""
         return self.base.alike(int(not self.reverse))

@@ -188,6 +188,10 @@ class Watched:
         return self.view.shelf
 
     @property
+    def held(self) -> int:
+        return self.view.held
+
+    @property
     def alike(self) -> Tensor | None:
         return self.view.alike
 

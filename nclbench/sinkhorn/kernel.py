@@ -57,7 +57,8 @@ class Kernel:
             return None
         row = torch.full((n,), torch.inf, dtype=SUMS, device=plan.device)
         column = torch.zeros(m, dtype=SUMS, device=plan.device)
-        keep = plan.keeps(n * m * kind.itemsize)
+        # who keeps scores has left room for a kernel in single precision beside them
+        keep = plan.keeps(n * m * kind.itemsize + (scores.held if kind != SCORES else 0))
         packed = plan.packed and kind == SCORES and plan.keeps(n * m * HALF.itemsize)
         found = cls(scores, 1 / tau, mass, strips(n, m, plan, kind), kind, keep or packed, packed and not keep, row, column)
         while True:
