@@ -70,8 +70,9 @@ class Task:
 
     @property
     def twins(self) -> Tensor | None:
-        """(M,) the first column that is the same as each, None where nobody knows."""
-        return self.scores.alike
+        """(M,) the first column that is the same as each, None where nobody knows or all differ."""
+        alike = self.scores.alike
+        return None if alike is None or torch.equal(alike, torch.arange(len(alike), device=alike.device)) else alike
 
     def report(self, done: int) -> None:
         self.scores.plan.report("sinkhorn", done, self.limit)
