@@ -92,6 +92,11 @@ class Row:
         return max(found, key=lambda end: (not end.converged, end.marginal_error)) if found else None
 
     @property
+    def rounded(self) -> bool:
+        """Whether a fit is in single precision, whose error makes ties wider."""
+        return any(fit.fitted.map.error > 0 for fit in self.fits if fit.fitted is not None and fit.fitted.map is not None)
+
+    @property
     def notes(self) -> list[str]:
         return list(dict.fromkeys(text for fit in self.fits if fit.fitted for text in fit.fitted.notes))
 

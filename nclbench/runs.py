@@ -82,6 +82,7 @@ def run_of(
         options={
             "ties": ties,
             "tie_tolerance": row.first.tolerance,
+            **({"precision": "single"} if row.rounded else {}),
             "interval": "bootstrap, 95 %",
             **({"scorer": settled} if (settled := views.bases.settled) != views.problem.scored_by and settled else {}),
         },

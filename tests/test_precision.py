@@ -12,8 +12,9 @@ from nclbench import Results, evaluate
 from nclbench.errors import UsageError
 from nclbench.operators import operators
 from nclbench.plan import Plan
-from nclbench.problem import Problem
+from nclbench.problem import Problem, Relevance
 from nclbench.registry import show
+from nclbench.report.table import build
 from nclbench.results import Run
 from nclbench.sinkhorn import looks, precision
 from nclbench.sinkhorn.placed import Placed
@@ -76,7 +77,7 @@ def test_single_is_what_large_problems_have(memory: int, monkeypatch: pytest.Mon
 @pytest.mark.usefixtures("large")
 @pytest.mark.parametrize("stored", [False, True])
 @pytest.mark.parametrize("memory", [KEPT, STREAMED])
-def test_a_kernel_of_the_other_precision_is_not_taken(memory: int, stored: bool) -> None:
+def test_a_kernel_of_the_other_eachis_not_taken(memory: int, stored: bool) -> None:
     """Directions hand kernels and solutions on to each other; several specs of one temperature stand side by side."""
     vectors = task()
     given = factories.of_scores(factories.defined(vectors), vectors.relevance) if stored else vectors
@@ -100,12 +101,30 @@ def test_scores_that_are_kept_count_beside_a_kernel_of_both() -> None:
 
 
 @pytest.mark.usefixtures("large")
-def test_a_device_keeps_and_fuses_single_precision_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_keeps_and_fuses_single_eachonly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(looks, "kernel_of", Placed.of)
     plan = Plan(memory=70 * 70 * 2, packed=True)
     for each, path in (("single", "kept kernel, half"), ("double", "streamed kernel")):
         (run,) = evaluate(task(), f"{SPEC},precision={each}", reference=False, direction="t2v", plan=plan).runs
         assert run.convergence and run.convergence.path == path
+
+
+def test_a_table_says_where_single_precision_leaves_ties_open() -> None:
+    """Scores that are nearly equal to the relevant one's: apart in float64, within the error of single precision."""
+    n = 60
+    places = np.arange(n)
+    one = np.random.default_rng(0).uniform(0, 0.5, size=n)
+    one[0] = one[1] = 0.9
+    scores = one[(places[None] - places[:, None]) % n]  # all columns have the same entries
+    scores[places, places] += np.where(places % 2, 1e-7, -1e-7)
+    given, spec = factories.of_scores(scores, Relevance.of_items(places)), "sinkhorn:tau=10,iters=2"
+    said = {}
+    for each in ("single", "double"):
+        found = evaluated(f"{spec},precision={each}", given=given, direction="t2v")
+        said[each] = "; ".join(row.remark for row in build(found).rows)
+        assert found.runs[0].options.get("precision") == ("single" if each == "single" else None)
+    hint = "fitted in single precision: precision=double leaves fewer ties"
+    assert hint in said["single"] and "over tie orders" in said["single"] and "tie" not in said["double"]
 
 
 def test_what_was_chosen_is_told_and_what_was_not_is_not() -> None:
