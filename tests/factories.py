@@ -376,7 +376,6 @@ MORE_SPECS = {
         "sinkhorn:tau=0.1,iters=3,start=query",
         "sinkhorn:fit=test,tol=0.001",
         "sinkhorn:fit=bank,tau=0.02,iters=2",
-        "sinkhorn:tau=0.05,iters=4,precision=single",
     ),
     "is": ("is:tau=0.1,fit=test", "is:tau=0.02,fit=bank"),
     "csls": ("csls:k=3,fit=test", "csls:k=1000,fit=bank"),

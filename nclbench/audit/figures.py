@@ -23,21 +23,13 @@ ENDINGS = ("pdf", "svg", "png")
 _COLOURS = ("#E69F00", "#0072B2", "#56B4E9", "#000000", "#CC79A7", "#009E73")
 _DASHES: tuple[Any, ...] = ((0, (4, 2)), "solid", (0, (1, 1)), (0, (6, 1, 1, 1)), (0, (3, 1)), "solid")
 _EDGES, _BINS = (0.25, 0.5, 1.0, 2.0, 4.0), ("< ¼", "¼–½", "½–1", "1–2", "2–4", "> 4")
+# all that a user's own settings could change about size and layout, too
 _STYLE: Any = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "legend.fontsize": 7,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "svg.hashsalt": "nclbench",
-    "pdf.fonttype": 42,
-    "figure.figsize": (3.35, 2.1),
-    "figure.dpi": 300,
-    "savefig.dpi": 300,
-    "figure.autolayout": False,
-    "figure.constrained_layout.use": False,
-}
+    "font.size": 8, "axes.titlesize": 8, "legend.fontsize": 7, "legend.frameon": False,
+    "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "nclbench", "pdf.fonttype": 42,
+    "figure.figsize": (3.35, 2.1), "figure.dpi": 300, "savefig.dpi": 300,
+    "figure.autolayout": False, "figure.constrained_layout.use": False,
+}  # fmt: skip
 # a second run gives the same bytes
 _UNDATED: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}
 # with more scores than this beside the first, each has a panel of its own
